@@ -449,7 +449,7 @@ def changes(
     inputs: Inputs,
     *,
     since: Duration | None = None,
-    library: str | Path | None = None,
+    library: str | Path | Sequence[str | Path] | None = None,
     verdicts: bool = True,
     every: bool = False,
     devices: str | Path | None = None,
@@ -474,7 +474,8 @@ def changes(
     since
         Length of the later span, which ends with the last hour of the inputs.
     library
-        Known devices by which those of both spans are judged; None: the bundled library.
+        Known devices by which those of both spans are judged: a library file or several, among them ``packaged``; None:
+        the bundled library.
     verdicts
         Also judge the devices of both spans, and compare what is stated.
     every
@@ -506,7 +507,7 @@ def changes(
     span = None if since is None else timedelta(seconds=parse_epoch(since, "since"))
 
     def judge() -> DeviceIdentifier:
-        return DeviceIdentifier(_path(library), _path(knowledge))
+        return DeviceIdentifier(library, _path(knowledge))
 
     with as_paths(inputs) as paths:
         run = find_changes(

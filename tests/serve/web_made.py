@@ -132,8 +132,8 @@ class ToldService:
     def settings(self) -> dict[str, Any]:
         return {"data": "ethogram-data", "web": {"host": "127.0.0.1", "port": 8470}, "judge": {"epoch_s": 86_400}}
 
-    def library(self) -> Library | None:
-        return self.opened
+    def libraries(self) -> Sequence[Library]:
+        return () if self.opened is None else (self.opened,)
 
     def knowledge(self) -> Knowledge | None:
         return self.known

@@ -14,6 +14,7 @@ from ethogram.cli.options import (
     DnsLogs,
     From,
     KnowledgeOption,
+    LibraryOption,
     Local,
     Names,
     NamesMapping,
@@ -49,11 +50,7 @@ def command(
         int | None,
         duration_option("--since", help="Compare the last DURATION of all inputs with what was before.", whole=True),
     ] = None,
-    library: Annotated[
-        Path | None,
-        typer.Option("--library", metavar="FILE", help="Known devices. Default: the bundled library.",
-                     show_default=False),
-    ] = None,
+    library: LibraryOption = None,
     verdicts: Annotated[
         bool, typer.Option("--verdicts/--no-verdicts", help="Also judge the devices of both spans.")
     ] = True,

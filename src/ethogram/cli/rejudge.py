@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,7 +17,9 @@ __all__ = ["command"]
 def command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and store nothing.")] = False,
     library: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Known devices. Default: as in the settings.")
+        list[str] | None,
+        typer.Option("--library", metavar="FILE", help="Known devices; repeatable, and 'packaged' is the bundled "
+                     "library. Default: as in the settings."),
     ] = None,
     knowledge: KnowledgeOption = None,
     config: Config = None,
@@ -32,7 +33,7 @@ def command(
     has an entry in the history of its device.
     """
     settings = service_settings(
-        config, data, store, library=None if library is None else str(library),
+        config, data, store, library=tuple(library or ()),
         knowledge=None if knowledge is None else str(knowledge),
     )  # fmt: skip
     from ethogram.pipeline.text import plural

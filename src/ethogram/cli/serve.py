@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from ethogram.cli.options import DeviceFileOption, KnowledgeOption, Local, duration_option
+from ethogram.cli.options import DeviceFileOption, KnowledgeOption, LibraryOption, Local, duration_option
 from ethogram.cli.terminal import report, say, write_line
 from ethogram.errors import ConfigurationError
 
@@ -65,9 +65,7 @@ def command(
         str | None, typer.Option(metavar="PLACE", help="Database: a file of SQLite, or postgresql://USER@HOST/NAME. "
                                  "Default: store.db in --data.")
     ] = None,
-    library: Annotated[
-        Path | None, typer.Option("--library", metavar="FILE", help="Known devices. Default: the bundled library.")
-    ] = None,
+    library: LibraryOption = None,
     knowledge: KnowledgeOption = None,
     devices: DeviceFileOption = None,
     names: Annotated[
@@ -95,7 +93,7 @@ def command(
         "data": _text(data), "listen": tuple(listen or ()), "collect": None if collect else False,
         "collector": _text(collector), "watch": _text(watch), "page": None if page else False, "web.host": host,
         "web.port": port, "web.behind_proxy": behind_proxy or None, "certificate": _text(cert), "key": _text(key),
-        "store": store, "library": _text(library), "knowledge": _text(knowledge), "devices": _text(devices),
+        "store": store, "library": tuple(library or ()), "knowledge": _text(knowledge), "devices": _text(devices),
         "names": tuple(str(name) for name in names or ()), "flow.local": tuple(local or ()),
     })  # fmt: skip
     service = Service(settings, lambda line: say(f"ethogram: {line}"))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from ethogram.config._base import Settings
 from ethogram.config.alerts import AlertSettings
@@ -49,7 +49,10 @@ class ServeSettings(Settings):
     )
     watch: str = Field(default="", description="folder of captures and records to read as they appear; empty: none")
     page: bool = Field(default=True, description="serve the page and the API")
-    library: str = Field(default="", description="library of known devices; empty: the bundled one")
+    library: tuple[str, ...] = Field(
+        default=(), description="libraries of known devices, one or a list; `packaged` is the bundled one, which is "
+                                "also used without any",
+    )  # fmt: skip
     knowledge: str = Field(default="", description="rows that add to the knowledge pack; empty: none")
     devices: str = Field(default="", description="device file; empty: every local address is a device")
     names: tuple[str, ...] = Field(default=(), description="files that name devices: leases, hosts, inventories")
@@ -63,6 +66,12 @@ class ServeSettings(Settings):
     retention: RetentionSettings = RetentionSettings()
     alerts: AlertSettings = AlertSettings()
     web: WebSettings = WebSettings()
+
+    @field_validator("library", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: object) -> object:
+        """One name stands for a list of it; an empty one for no library."""
+        return tuple(name for name in (value,) if name) if isinstance(value, str) else value
 
 
 def read_serve_settings(

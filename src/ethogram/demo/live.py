@@ -142,7 +142,7 @@ class LiveDemo:
         ))  # fmt: skip
         settings = ServeSettings(
             data=str(self.folder / "service"), listen=(f"udp://{LOOPBACK}:0",), names=(str(hosts),),
-            library=str(library), wire=WireSettings(segment_s=SEGMENT_S),
+            library=(str(library),), wire=WireSettings(segment_s=SEGMENT_S),
             judge=JudgeSettings(interval_s=INTERVAL_S, oldest_days=household.days + 2),
             web=WebSettings(host=LOOPBACK, port=self._free_port()),
         )  # fmt: skip

@@ -1,23 +1,28 @@
-"""Verdicts about devices of a running service: the library is learnt once, and counts are judged again and again."""
+"""Verdicts about devices of a running service: libraries are learnt once, and counts are judged again and again.
+
+The verdicts are those of ``ethogram identify --no-flows`` with the same libraries: counts have no embeddings of flows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
 from ethogram.config import IdentifySettings
-from ethogram.identify.joint_verdict import join_verdicts
-from ethogram.identify.verdict import VerdictModel
+from ethogram.identify.library import Library
 from ethogram.knowledge.tables import Knowledge
 from ethogram.pipeline.fingerprints import windows_from_counts
+from ethogram.pipeline.identify import IdentifyOptions, identify_by_libraries
 from ethogram.pipeline.ladder import LadderJudge, add_ladder
-from ethogram.pipeline.learnt import learn
+from ethogram.pipeline.learnt import Learnt, learn
 from ethogram.pipeline.learnt_ladder import learn_ladder
-from ethogram.pipeline.library import OpenLibrary, open_library
+from ethogram.pipeline.libraries import KnownLibraries, open_libraries
+from ethogram.pipeline.library import OpenLibrary
 from ethogram.pipeline.unknown_groups import UnknownGroups, unknown_groups
-from ethogram.pipeline.verdicts import default_method, identify_windows, settings_for
+from ethogram.pipeline.unread_library import file_digest
+from ethogram.pipeline.verdicts import default_method, settings_for
 from ethogram.pipeline.windows import ObservedWindows, regroup, settled_devices
 from ethogram.schema import IDENTITY, Verdict
 
@@ -27,23 +32,24 @@ DAY_S = 86_400
 
 
 class DeviceIdentifier:
-    """Judges devices as ``ethogram identify`` does, by fingerprints, from counts of any number of days.
+    """Judges devices as ``ethogram identify --no-flows`` does, from counts of any number of days.
 
     Parameters
     ----------
     library
-        Known devices; None: the bundled library.
+        Known devices: a library file, or several, among them ``packaged``, the bundled one
+        (:func:`ethogram.pipeline.libraries.open_libraries`); None: the bundled library.
     knowledge
         File of rows that add to the knowledge pack.
     method
-        Identification method; empty: the default of the library.
+        Identification method; empty: the default of each library.
     own
         A further library of devices of this network; see :meth:`add`.
 
     Raises
     ------
     LibraryError
-        If the library is missing, damaged or empty.
+        If a library is missing, damaged or empty.
     ConfigurationError
         If the file of knowledge is invalid.
 
@@ -55,46 +61,65 @@ class DeviceIdentifier:
     """
 
     def __init__(
-        self, library: Path | None = None, knowledge: Path | None = None, method: str = "", *,
-        own: OpenLibrary | None = None,
+        self, library: str | Path | Sequence[str | Path] | None = None, knowledge: Path | None = None,
+        method: str = "", *, own: OpenLibrary | None = None,
     ) -> None:  # fmt: skip
-        self.library: OpenLibrary = open_library(library)
+        names = () if library is None else (library,) if isinstance(library, (str, Path)) else tuple(library)
+        self._given = KnownLibraries.of(open_libraries(names))
+        self._knowledge_file = "" if knowledge is None else f"{knowledge.name} {file_digest(knowledge)[:12]}"
         self.knowledge = Knowledge.bundled() if knowledge is None else Knowledge.bundled().with_rows(knowledge)
-        self.settings: IdentifySettings = settings_for(method or default_method(self.library.bundled))
-        learnt = learn(self.library, self.settings)
-        self._model, self._usual = learnt.model, learnt.usual
-        ladder = learn_ladder(self.library, self.knowledge)
-        self._ladder = LadderJudge(ladder.products, self.knowledge)
-        self._identities = dict(ladder.identities)
-        self._enrolled = self._identities
+        self._options = IdentifyOptions(method=method, flows=False)
+        self._models: dict[bool, Learnt] = {}
         self.own: OpenLibrary | None = None
-        self._own: tuple[VerdictModel, Mapping[str, set[str]], IdentifySettings] | None = None
-        self.add(own)
+        self._use(self._given)
+        if own is not None:
+            self.add(own)
 
     def add(self, own: OpenLibrary | None) -> None:
         """Also compare with devices of this network; they replace those of an earlier call, None removes them.
 
-        Their verdicts come first, and the other library names what they leave open
-        (:mod:`ethogram.identify.joint_verdict`). The ladder takes their labels, and learns nothing else of them.
+        They are judged as one library with the user's own ones.
 
         Raises
         ------
         LibraryError
-            If it is damaged or empty.
+            If it is damaged or empty; what was known before stays.
         """
-        if own is None:
-            self._own, self._enrolled = None, self._identities
-        else:
-            settings = settings_for(default_method(own.bundled))
-            learnt = learn(own, settings)
-            self._own = learnt.model, learnt.usual, settings
-            self._enrolled = self._identities | {entry.identity.label: entry.identity for entry in own.entries}
+        self._use(self._given if own is None else KnownLibraries.of([*self._given_parts(), own]))
         self.own = own
+
+    def _given_parts(self) -> list[OpenLibrary]:
+        return [part for library in self._given.all for part in library.parts]
+
+    def _use(self, known: KnownLibraries) -> None:
+        """Learn libraries and read all of their entries, so that files that change later change nothing here."""
+        models: dict[bool, Learnt] = {True: self._models[True]} if True in self._models else {}
+        ladder = learn_ladder(known.first, self.knowledge)
+        for library in known.all:
+            len(library.entries)
+            self._learnt(models, library, settings_for(self._options.method or default_method(library.bundled)))
+        self._known, self._models = known, models
+        self._ladder = LadderJudge(ladder.products, self.knowledge)
+        self._enrolled = dict(ladder.identities)
+
+    @staticmethod
+    def _learnt(models: dict[bool, Learnt], library: Library, settings: IdentifySettings) -> Learnt:
+        """What was learnt of the packaged library, or of the own ones."""
+        bundled = isinstance(library, OpenLibrary) and library.bundled
+        if bundled not in models:
+            models[bundled] = learn(library, settings)
+        return models[bundled]
+
+    @property
+    def libraries(self) -> list[OpenLibrary]:
+        """The libraries, the user's own first, without what was added."""
+        return self._given.all
 
     @property
     def name(self) -> str:
-        """Name and digest of the library, as inventories have them."""
-        return f"{self.library.name} {self.library.digest}"
+        """Names and digests of the libraries, and of a file of knowledge, as inventories have them."""
+        names = [f"{library.name} {library.digest}" for library in self._given.all]
+        return " + ".join([*names, self._knowledge_file] if self._knowledge_file else names)
 
     def verdicts(self, counts: pl.DataFrame, identity: pl.DataFrame | None = None) -> list[Verdict]:
         """One verdict for each device that has counts, in order of device.
@@ -110,14 +135,10 @@ class DeviceIdentifier:
         if not counts.height:
             return []
         observed = regroup(self._observed(counts), "device")
-        inventory = identify_windows(observed, self.library, self.settings, judge=self._model, usual=self._usual)
-        if self.own is not None and self._own is not None:
-            model, usual, settings = self._own
-            of_own = identify_windows(observed, self.own, settings, judge=model, usual=usual)
-            inventory = inventory.model_copy(update={"devices": [
-                join_verdicts(own, other, names=(self.own.name, self.library.name), least=self.settings.least_score)
-                for own, other in zip(of_own.devices, inventory.devices, strict=True)
-            ]})  # fmt: skip
+        inventory, _ = identify_by_libraries(
+            observed, self._known, self._options, None,
+            learnt=lambda library, settings: self._learnt(self._models, library, settings),
+        )  # fmt: skip
         facts = IDENTITY.empty() if identity is None else identity
         return add_ladder(inventory, observed.windows, self._ladder, facts, enrolled=self._enrolled).devices
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from ethogram.config import ExporterSettings
+from ethogram.config import ExporterSettings, IdentifySettings
 from ethogram.errors import UsageError
 from ethogram.identify.flow_windows import FlowWindows
 from ethogram.identify.joint_verdict import join_verdicts
 from ethogram.identify.labels import Label
+from ethogram.identify.library import Library
 from ethogram.knowledge.tables import Knowledge
 from ethogram.pipeline.contradiction import contradicted
 from ethogram.pipeline.inputs import read_windows
 from ethogram.pipeline.ladder import LadderJudge, add_ladder
-from ethogram.pipeline.learnt import identify_by_library, learn
+from ethogram.pipeline.learnt import Learnt, identify_by_library, learn
 from ethogram.pipeline.learnt_ladder import learn_ladder
 from ethogram.pipeline.libraries import PACKAGED_NAME, KnownLibraries
 from ethogram.pipeline.library import OpenLibrary
@@ -153,9 +154,24 @@ def identify(
 
 
 def identify_by_libraries(
-    observed: ObservedWindows, libraries: KnownLibraries, options: IdentifyOptions, embedded: FlowWindows | None
-) -> tuple[Inventory, list[str]]:
-    """Verdicts by each library, joined where there are two; and lines for the detailed log."""
+    observed: ObservedWindows, libraries: KnownLibraries, options: IdentifyOptions, embedded: FlowWindows | None, *,
+    learnt: Callable[[Library, IdentifySettings], Learnt] = learn,
+) -> tuple[Inventory, list[str]]:  # fmt: skip
+    """Verdicts by each library, joined where there are two; and lines for the detailed log.
+
+    Parameters
+    ----------
+    observed
+        Windows of devices.
+    libraries
+        The libraries.
+    options
+        Level and method.
+    embedded
+        Embedded flows of the windows; None: without.
+    learnt
+        Gives what was learnt from a library; by default it is read, or learnt and kept beside the library.
+    """
     inventories: list[Inventory] = []
     messages: list[str] = []
     joined = len(libraries.all) > 1
@@ -167,7 +183,7 @@ def identify_by_libraries(
 
             inventory = identify_with_flows(observed, library, library.store, embedded, settings)
         else:
-            inventory, lines = identify_by_library(observed, library, settings)
+            inventory, lines = identify_by_library(observed, library, settings, learnt)
             messages += lines
         inventories.append(inventory)
     if not joined:
@@ -176,7 +192,7 @@ def identify_by_libraries(
     names = libraries.all[0].name, PACKAGED_NAME
     wrong: set[int] = set()
     if len(observed.windows):
-        model = learn(library, settings).model  # of the packaged one, the last
+        model = learnt(library, settings).model  # of the packaged one, the last
         wrong = contradicted(observed.windows, own, packaged, libraries.first, model, options.level)
     devices = [
         join_verdicts(of_own, of_packaged, names=names, least=settings.least_score, closed=options.closed,

@@ -7,7 +7,7 @@ be. What the bundled library teaches comes with the package.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -182,7 +182,8 @@ def _update(written: OpenLibrary, extended: Library, settings: IdentifySettings)
 
 
 def identify_by_library(
-    seen: ObservedWindows, library: Library, settings: IdentifySettings
+    seen: ObservedWindows, library: Library, settings: IdentifySettings,
+    learnt_of: Callable[[Library, IdentifySettings], Learnt] = learn,
 ) -> tuple[Inventory, list[str]]:  # fmt: skip
     """Identify items by what was learnt from a library; returns the inventory, and lines for the detailed log.
 
@@ -195,7 +196,7 @@ def identify_by_library(
     """
     if len(seen.windows) == 0:
         return identify_windows(seen, library, settings), []
-    learnt = learn(library, settings)
+    learnt = learnt_of(library, settings)
     inventory = identify_windows(seen, library, settings, judge=learnt.model, usual=learnt.usual)
     return inventory, learnt.messages
 

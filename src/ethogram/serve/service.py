@@ -404,7 +404,7 @@ class Service:
     def _changed_files(self) -> tuple[float, ...]:
         """Times of change of library and knowledge; 0 for one that is not there."""
         times = []
-        for name in (self._settings.library, self._settings.knowledge):
+        for name in (*self._settings.library, self._settings.knowledge):
             try:
                 times.append(Path(name).stat().st_mtime if name else 0.0)
             except OSError:
@@ -436,8 +436,8 @@ class Service:
         self._confirmed_open = True
 
     def _new_identifier(self) -> DeviceIdentifier:
-        library, knowledge = self._settings.library, self._settings.knowledge
-        return DeviceIdentifier(Path(library) if library else None, Path(knowledge) if knowledge else None)
+        knowledge = self._settings.knowledge
+        return DeviceIdentifier(self._settings.library, Path(knowledge) if knowledge else None)
 
     def _sources(self, store: Store) -> list[SegmentSource]:
         settings = self._settings
@@ -539,9 +539,9 @@ class Service:
         values = self._settings.model_dump(mode="json")
         return values | {"data": str(self.folder), "store": shown(url_of(self._store_place()))}
 
-    def library(self) -> Library | None:
-        """The library that devices are compared with; None before it is read."""
-        return None if self._identifier is None else self._identifier.library
+    def libraries(self) -> Sequence[Library]:
+        """The libraries that devices are compared with, the user's own first; empty before they are read."""
+        return () if self._identifier is None else self._identifier.libraries
 
     def knowledge(self) -> Knowledge | None:
         """The knowledge pack; None before it is read."""

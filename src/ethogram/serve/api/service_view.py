@@ -41,8 +41,8 @@ class ServiceView(Protocol):
         """Settings to show, without secrets."""
         ...
 
-    def library(self) -> Library | None:
-        """The library that devices are compared with; None if it cannot be read."""
+    def libraries(self) -> Sequence[Library]:
+        """The libraries that devices are compared with, the user's own first; empty if they cannot be read."""
         ...
 
     def knowledge(self) -> Knowledge | None:

@@ -53,13 +53,14 @@ def name_group(request: Request, context: Service, access: Editor, group: _Group
 
 
 def library_status(context: Context) -> LibraryStatus:
-    """Name, size and labels of the library; rows of the knowledge pack."""
-    library, knowledge = context.service.library(), context.service.knowledge()
-    if library is None or knowledge is None:
+    """Names, size and labels of the libraries; rows of the knowledge pack."""
+    libraries, knowledge = context.service.libraries(), context.service.knowledge()
+    if not libraries or knowledge is None:
         raise ProblemError(503, "The library or the knowledge pack cannot be read; the state of the judge says why.")
     return LibraryStatus(
-        name=library.name, digest=library.digest, windows=len(library),
-        labels=sorted({entry.identity.at("label") or "" for entry in library.entries} - {""}),
+        name=" + ".join(library.name for library in libraries),
+        digest=" + ".join(library.digest for library in libraries), windows=sum(map(len, libraries)),
+        labels=sorted({entry.identity.at("label") or "" for each in libraries for entry in each.entries} - {""}),
         knowledge={table: len(knowledge.rows(table)) for table in TABLES},
     )  # fmt: skip
 
@@ -67,7 +68,7 @@ def library_status(context: Context) -> LibraryStatus:
 TABLES = ("vendors", "names", "macs", "ports", "mdns", "hosts", "dhcp", "texts", "kinds", "platforms")
 
 
-@router.get("/library", response_model=LibraryStatus, tags=["library"], summary="The library and the knowledge pack")
+@router.get("/library", response_model=LibraryStatus, tags=["library"], summary="The libraries and the knowledge pack")
 def library(request: Request, context: Service) -> Response:
     """What devices are compared with."""
     return json_reply(request, library_status(context))

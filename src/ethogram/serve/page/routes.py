@@ -334,14 +334,14 @@ def library(
     """What devices are compared with, and what is publicly known."""
     from ethogram.knowledge.query import look_up
 
-    known, opened = context.service.knowledge(), context.service.library()
+    known = context.service.knowledge()
     answers = look_up(known, q.strip()) if known is not None and q.strip() else []
     try:
         status = library_status(context)
     except ProblemError:
         status = None
     rows: dict[tuple[str, str, str], int] = {}
-    for entry in opened.entries if opened is not None else ():
+    for entry in (entry for opened in context.service.libraries() for entry in opened.entries):
         key = (entry.identity.at("label") or "", entry.identity.vendor or "", entry.identity.at("type") or "")
         rows[key] = rows.get(key, 0) + 1
     return render(
