@@ -7,10 +7,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+import ethogram
 from ethogram.config.web import WebSettings
 from ethogram.errors import ConfigurationError, InputError
 from ethogram.serve.api.headers import CONTENT_POLICY
@@ -353,6 +355,41 @@ def test_a_capture_is_read_apart_from_the_inventory(client: Client, tmp_path: Pa
     assert inventory["format"] == "ethogram.inventory/2" and inventory["devices"]
     assert any("packets" in line for line in status["messages"])
     assert client.overview()["devices"] == before
+
+
+def finished(client: Client, capture: Path) -> dict[str, Any]:
+    """The status of an uploaded capture at its end."""
+    status = client.upload(capture)
+    until = time.monotonic() + 180
+    while status["state"] in ("waiting", "reading") and time.monotonic() < until:
+        time.sleep(0.2)
+        status = client.capture(status["id"])
+    return status
+
+
+def test_a_capture_is_judged_with_the_libraries_of_the_service(tmp_path: Path) -> None:
+    capture = small_capture(tmp_path / "home.pcap")
+    device = ethogram.identify(capture).devices[0].device
+    ethogram.enrol(capture, labels={device: "den"}).save(tmp_path / "mine.jsonl.gz")
+    facts = tmp_path / "facts.csv"
+    facts.write_text("table,key,subject,value\nvendors,maker,name,Maker\n")
+    service = ToldService(with_files=((str(tmp_path / "mine.jsonl.gz"), "packaged"), str(facts)))
+    with running_page(0, service) as page:
+        client = Client(page.url, page.token)
+        status = finished(client, capture)
+        assert status["state"] == "done", status
+        inventory = client.capture_inventory(status["id"])
+        assert inventory["library"].startswith("mine.jsonl.gz ")
+        assert " + library.jsonl.gz " in inventory["library"]
+        expected = ethogram.identify(
+            capture, library=[tmp_path / "mine.jsonl.gz", "packaged"], knowledge=facts, flows=False
+        )  # fmt: skip
+        assert [row["verdict"] for row in inventory["devices"]] == [row.verdict for row in expected.devices]
+        assert all("den" in row["known_types"] for row in inventory["devices"] if row["known_types"])
+        facts.write_text("table,key\n")
+        assert "facts.csv" in finished(client, capture)["problem"]
+        service.with_files = ((str(tmp_path / "gone.jsonl.gz"),), "")
+        assert finished(client, capture)["problem"].endswith("gone.jsonl.gz: there is no such library")
 
 
 def test_a_bad_capture_fails_with_one_line_and_leaves_no_file(client: Client, page: RunningPage) -> None:

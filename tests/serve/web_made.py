@@ -119,6 +119,7 @@ class ToldService:
     opened: Library | None = field(default_factory=open_library)
     known: Knowledge | None = field(default_factory=Knowledge.bundled)
     hours: int = 72
+    with_files: tuple[tuple[str, ...], str] = ((), "")
 
     def health(self) -> tuple[ServiceHealth, ...]:
         return self.parts
@@ -137,6 +138,9 @@ class ToldService:
 
     def knowledge(self) -> Knowledge | None:
         return self.known
+
+    def judged_with(self) -> tuple[Sequence[str], str]:
+        return self.with_files
 
     def activity(self, device: str) -> Sequence[HourlyOctets]:
         names = ("TCP/443", "UDP/53", "UDP/123", "TCP/8883", "UDP/5353 multicast")

@@ -26,6 +26,7 @@ from ethogram.io.receive.address import Listen
 from ethogram.knowledge.tables import Knowledge
 from ethogram.pipeline.device_identifier import DeviceIdentifier
 from ethogram.pipeline.device_names import DeviceNames
+from ethogram.pipeline.libraries import PACKAGED_NAME
 from ethogram.pipeline.own_similarity import EpochSimilarity
 from ethogram.pipeline.read_options import ReadOptions
 from ethogram.schema import COUNTS, IDENTITY, DevicePeer, DueDevice, ServiceHealth, service_name
@@ -546,6 +547,13 @@ class Service:
     def knowledge(self) -> Knowledge | None:
         """The knowledge pack; None before it is read."""
         return None if self._identifier is None else self._identifier.knowledge
+
+    def judged_with(self) -> tuple[Sequence[str], str]:
+        """Library files by which captures are judged, with that of confirmed devices, and the file of knowledge."""
+        names = self._settings.library
+        if self._identifier is not None and self._identifier.own is not None:
+            names = (*(names or (PACKAGED_NAME,)), str(self._confirmed.path))
+        return names, self._settings.knowledge
 
     def activity(self, device: str) -> Sequence[HourlyOctets]:
         """Octets of a device by hour and service in its latest week."""

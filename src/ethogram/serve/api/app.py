@@ -75,7 +75,7 @@ def create_app(
     )  # fmt: skip
     context = Context(
         store, service, settings, bounds, RateLimit(settings.login_rate, 10, settings.clients),
-        Captures(settings, folder),
+        Captures(settings, folder, service.judged_with),
     )  # fmt: skip
 
     @contextlib.asynccontextmanager

@@ -1,7 +1,8 @@
 """The process that reads an uploaded capture: limited in memory, time and files, apart from the service.
 
-Run as ``python -m ethogram.serve.api.capture_process CAPTURE RESULT MEMORY_OCTETS CPU_S``. It prints one JSON object a
-line: ``{"records": N}`` while it reads, then ``{"done": [...]}`` with lines for the user, or ``{"problem": "..."}``.
+Run as ``python -m ethogram.serve.api.capture_process CAPTURE RESULT MEMORY_OCTETS CPU_S KNOWLEDGE [LIBRARY ...]``, with
+an empty KNOWLEDGE for none and without LIBRARY for the bundled one. It prints one JSON object a line:
+``{"records": N}`` while it reads, then ``{"done": [...]}`` with lines for the user, or ``{"problem": "..."}``.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
@@ -23,10 +25,10 @@ _REPORT_S = 0.25
 
 def main(arguments: list[str]) -> int:
     """Read a capture, and write its inventory."""
-    capture, result, memory, cpu_s = arguments
+    capture, result, memory, cpu_s, knowledge, *libraries = arguments
     _limit(int(memory), int(cpu_s))
     try:
-        lines = _identify(Path(capture), Path(result))
+        lines = _identify(Path(capture), Path(result), libraries, Path(knowledge) if knowledge else None)
     except EthogramError as error:
         _say({"problem": str(error).replace(f"{Path(capture).parent}/", "")})
         return error.exit_code
@@ -46,10 +48,10 @@ def _limit(memory: int, cpu_s: int) -> None:
         resource.setrlimit(kind, (value, value) if hard == resource.RLIM_INFINITY else (min(value, hard),) * 2)
 
 
-def _identify(capture: Path, result: Path) -> list[str]:
+def _identify(capture: Path, result: Path, libraries: Sequence[str], knowledge: Path | None) -> list[str]:
     from ethogram.identify.render import to_json
-    from ethogram.pipeline.identify import identify
-    from ethogram.pipeline.library import open_library
+    from ethogram.pipeline.identify import IdentifyOptions, identify
+    from ethogram.pipeline.libraries import open_libraries
 
     records, then = 0, time.monotonic()
 
@@ -60,7 +62,8 @@ def _identify(capture: Path, result: Path) -> list[str]:
             _say({"records": records})
             then = time.monotonic()
 
-    run = identify([capture], open_library(), on_progress=advance)
+    options = IdentifyOptions(flows=False, knowledge=knowledge)  # by fingerprints, as the service judges
+    run = identify([capture], open_libraries(libraries), options, on_progress=advance)
     result.write_text(to_json(run.inventory), "utf-8")
     lines = [run.log.summary, *run.log.notices, *run.log.errors]
     return [line.replace(f"{capture.parent}/", "") for line in lines if line]

@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,10 +80,17 @@ class Captures:
         Bounds of size, time, memory and number.
     folder
         Where files lie while they are read; None: the system's folder for temporary files. They are removed afterwards.
+    judged_with
+        Gives the libraries by which devices are judged, and the file of knowledge, or an empty text; None: the bundled
+        library.
     """
 
-    def __init__(self, settings: WebSettings, folder: Path | None = None) -> None:
+    def __init__(
+        self, settings: WebSettings, folder: Path | None = None,
+        judged_with: Callable[[], tuple[Sequence[str], str]] | None = None,
+    ) -> None:  # fmt: skip
         self._settings, self._parent = settings, folder
+        self._judged_with = judged_with
         self._captures: OrderedDict[str, Capture] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Lock()
@@ -175,9 +182,11 @@ class Captures:
     async def _run(self, capture: Capture, file: Path, result: Path) -> None:
         """Run the process, and follow its lines; it is killed at the end of its time."""
         settings = self._settings
+        libraries, knowledge = ((), "") if self._judged_with is None else self._judged_with()
         command = [
             sys.executable, "-P", "-m", "ethogram.serve.api.capture_process", str(file), str(result),
-            str(settings.upload_memory_octets), str(int(settings.upload_s) + 1),
+            str(settings.upload_memory_octets), str(int(settings.upload_s) + 1), knowledge,
+            *libraries,
         ]  # fmt: skip
         # Threads reserve address space, which is limited.
         threads = {"POLARS_MAX_THREADS": "2", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}

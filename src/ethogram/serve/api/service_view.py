@@ -49,6 +49,13 @@ class ServiceView(Protocol):
         """The knowledge pack; None if it cannot be read."""
         ...
 
+    def judged_with(self) -> tuple[Sequence[str], str]:
+        """Library files by which uploaded captures are judged, ``packaged`` among them, and the file of knowledge.
+
+        No file means the bundled library, and an empty text no knowledge.
+        """
+        ...
+
     def activity(self, device: str) -> Sequence[HourlyOctets]:
         """Octets of a device by hour and service, at most a week; empty where counts are not at hand."""
         ...
