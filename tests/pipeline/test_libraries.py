@@ -6,12 +6,14 @@ from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import ethogram
 from custom_flow_twin import P, capture
 from ethogram.errors import LibraryError
 from ethogram.identify import library_file
+from ethogram.identify.flow_store import FlowStore
 from ethogram.identify.library import Entry, Identity, Library
 from ethogram.knowledge.tables import Knowledge
 from ethogram.pipeline.contradiction import contradicted
@@ -173,6 +175,20 @@ def test_what_is_known_of_files_holds_for_their_entries_alone(tmp_path: Path) ->
     assert (changed.octets, changed.parts) == ("", (changed,))
     assert changed.digest == Library(one.entries[:1]).digest != one.digest
     assert replace(one, name="renamed").octets == one.octets
+
+
+def test_libraries_of_different_encoders_are_judged_together_without_embeddings(tmp_path: Path) -> None:
+    libraries = [own_library(tmp_path, MINE[i : i + 1], name) for i, name in enumerate(("one", "other"))]
+    embedded = [
+        replace(library, store=FlowStore(name, 2, {library.entries[0].digest: np.zeros((1, 2), np.float32)}))
+        for library, name in zip(libraries, ("encoder 1", "encoder 2"), strict=True)
+    ]  # fmt: skip
+    with pytest.raises(LibraryError, match="of different encoders cannot be merged"):
+        KnownLibraries.of(embedded)
+    own = KnownLibraries.of(embedded, flows=False).own
+    assert own is not None
+    assert own.store is None
+    assert (own.digest, own.octets) == (merged_libraries(libraries).digest, merged_libraries(libraries).octets)
 
 
 def test_a_packaged_product_is_not_called_by_the_name_of_your_nearest_device(tmp_path: Path) -> None:

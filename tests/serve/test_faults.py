@@ -62,11 +62,11 @@ def test_a_library_that_changes_is_read_again_and_damage_keeps_the_earlier_one(t
     with serving(settings_of(tmp_path / "data", library=str(library))) as service:
         wait_for(lambda: state_of(service, "judge") == "running", 120)
         library.write_bytes(b"damaged")
-        wait_for(lambda: "judged with the library that was read before" in message_of(service, "judge"))
-        assert state_of(service, "judge") == "degraded"
-        assert len(service.library() or ()) == len(entries)
+        wait_for(lambda: "judged with the library that was read before" in message_of(service, "library"))
+        assert (state_of(service, "library"), state_of(service, "judge")) == ("degraded", "running")
+        assert [len(each) for each in service.libraries()] == [len(entries)]
         library.write_bytes(whole)
-        wait_for(lambda: state_of(service, "judge") == "running" and not message_of(service, "judge"), 120)
+        wait_for(lambda: state_of(service, "library") == "running" and not message_of(service, "library"), 120)
 
 
 def test_a_damaged_partition_of_counts_is_named_until_it_is_gone(tmp_path: Path, identifier: DeviceIdentifier) -> None:

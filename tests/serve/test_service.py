@@ -136,6 +136,9 @@ def test_a_library_that_cannot_be_read_is_tried_again(tmp_path: Path) -> None:
     with serving(settings_of(tmp_path / "data", library=str(library))) as service:
         wait_for(lambda: state_of(service, "judge") == "degraded")
         assert "mine.jsonl" in message_of(service, "judge")
+        assert (state_of(service, "library"), message_of(service, "library")) == (
+            "failed", f"{library}: there is no such library"
+        )  # fmt: skip
         assert state_of(service, "store") == "running"
 
 

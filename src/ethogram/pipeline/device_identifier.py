@@ -65,15 +65,13 @@ class DeviceIdentifier:
         method: str = "", *, own: OpenLibrary | None = None,
     ) -> None:  # fmt: skip
         names = () if library is None else (library,) if isinstance(library, (str, Path)) else tuple(library)
-        self._given = KnownLibraries.of(open_libraries(names))
+        self._given = KnownLibraries.of(open_libraries(names), flows=False)
         self._knowledge_file = "" if knowledge is None else f"{knowledge.name} {file_digest(knowledge)[:12]}"
         self.knowledge = Knowledge.bundled() if knowledge is None else Knowledge.bundled().with_rows(knowledge)
         self._options = IdentifyOptions(method=method, flows=False)
         self._models: dict[bool, Learnt] = {}
         self.own: OpenLibrary | None = None
-        self._use(self._given)
-        if own is not None:
-            self.add(own)
+        self.add(own)
 
     def add(self, own: OpenLibrary | None) -> None:
         """Also compare with devices of this network; they replace those of an earlier call, None removes them.
@@ -85,18 +83,19 @@ class DeviceIdentifier:
         LibraryError
             If it is damaged or empty; what was known before stays.
         """
-        self._use(self._given if own is None else KnownLibraries.of([*self._given_parts(), own]))
+        self._use(self._given if own is None else KnownLibraries.of([*self._given_parts(), own], flows=False))
         self.own = own
 
     def _given_parts(self) -> list[OpenLibrary]:
         return [part for library in self._given.all for part in library.parts]
 
     def _use(self, known: KnownLibraries) -> None:
-        """Learn libraries and read all of their entries, so that files that change later change nothing here."""
+        """Learn libraries, and read all entries of the user's: a file that changes later changes nothing here."""
         models: dict[bool, Learnt] = {True: self._models[True]} if True in self._models else {}
         ladder = learn_ladder(known.first, self.knowledge)
         for library in known.all:
-            len(library.entries)
+            if not library.bundled:
+                len(library.entries)
             self._learnt(models, library, settings_for(self._options.method or default_method(library.bundled)))
         self._known, self._models = known, models
         self._ladder = LadderJudge(ladder.products, self.knowledge)

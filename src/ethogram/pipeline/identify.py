@@ -117,7 +117,7 @@ def identify(
     knowledge = Knowledge.bundled()
     if options.knowledge is not None:
         knowledge = knowledge.with_rows(options.knowledge)
-    libraries = KnownLibraries.of(known)
+    libraries = KnownLibraries.of(known, flows=options.flows)
     if options.encoder is not None and libraries.own is None:
         raise UsageError("--encoder needs --library: the bundled library has fingerprints only")
     export = ExporterSettings() if options.per == "fingerprint" else None

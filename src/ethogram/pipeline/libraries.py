@@ -43,9 +43,19 @@ class KnownLibraries:
     packaged: OpenLibrary | None
 
     @classmethod
-    def of(cls, libraries: OpenLibrary | Iterable[OpenLibrary]) -> KnownLibraries:
-        """Merge all libraries but the bundled one; without any, the bundled one."""
+    def of(cls, libraries: OpenLibrary | Iterable[OpenLibrary], *, flows: bool = True) -> KnownLibraries:
+        """Merge all libraries but the bundled one; without any, the bundled one.
+
+        Parameters
+        ----------
+        libraries
+            The libraries.
+        flows
+            Keep their embedded flows.
+        """
         given = [libraries] if isinstance(libraries, OpenLibrary) else list(libraries)
+        if not flows:
+            given = [library.without_embeddings() for library in given]
         own = [library for library in given if not library.bundled]
         packaged = next((library for library in given if library.bundled), None)
         if not given:

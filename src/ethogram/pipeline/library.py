@@ -99,6 +99,10 @@ class OpenLibrary(Library):
         """The same library, with what is known of its files."""
         return replace(self, origin=Origin(self.entries, octets, digest, tuple(parts)))
 
+    def without_embeddings(self) -> OpenLibrary:
+        """The same library, without embedded flows."""
+        return replace(self, store=None, flows="")
+
     @property
     def file(self) -> Path | None:
         """The file of the library; None if it was not read from a file of its own."""

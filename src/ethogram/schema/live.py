@@ -466,7 +466,7 @@ class ServiceHealth:
     Parameters
     ----------
     part
-        ``collector``, ``judge``, ``store`` or ``web``.
+        ``collector``, ``store``, ``library``, ``judge``, ``alerts`` or ``web``.
     state
         ``starting``, ``running``, ``degraded`` (works, with a problem), ``stopped`` or ``failed``.
     message

@@ -24,7 +24,6 @@ from ethogram.errors import ConfigurationError, EthogramError, InputError, Usage
 from ethogram.identify.library import Library
 from ethogram.io.receive.address import Listen
 from ethogram.knowledge.tables import Knowledge
-from ethogram.pipeline.device_identifier import DeviceIdentifier
 from ethogram.pipeline.device_names import DeviceNames
 from ethogram.pipeline.libraries import PACKAGED_NAME
 from ethogram.pipeline.own_similarity import EpochSimilarity
@@ -35,6 +34,8 @@ from ethogram.serve.alert_rules import AlertRules, ServiceState
 from ethogram.serve.collector import COUNTERS, Collector, CollectorSettings
 from ethogram.serve.feedback import ConfirmedLibrary
 from ethogram.serve.judge import Judge
+from ethogram.serve.library_files import LibraryFiles
+from ethogram.serve.rejudge import LibraryChange
 from ethogram.serve.retention import Retention
 from ethogram.serve.sources import CollectorSegments, SegmentSource, WatchedFolder
 from ethogram.serve.store import Store
@@ -117,7 +118,7 @@ class Service:
         self.folder = data_folder(settings)
         self._say = say
         parts = {
-            "collector": settings.collect, "store": True, "judge": True, "alerts": True,
+            "collector": settings.collect, "store": True, "library": True, "judge": True, "alerts": True,
             "web": settings.page,
         }  # fmt: skip
         self._parts = {name: _Part(name, say) for name, used in parts.items() if used}
@@ -126,10 +127,9 @@ class Service:
         self._collector: Collector | None = None
         self._store: Store | None = None
         self._judge: Judge | None = None
-        self._identifier: DeviceIdentifier | None = None
-        self._library_problem, self._confirmed_open = "", False
-        self._files: tuple[float, ...] = ()  # times of change of the files that the identifier was made of
-        self._confirmed = ConfirmedLibrary(self.folder)
+        self._files = LibraryFiles(settings.library, settings.knowledge)
+        self._library_change = LibraryChange()
+        self._confirmed, self._confirmed_open = ConfirmedLibrary(self.folder), False
         self._web: WebServer | None = None
         self._lock = -1
         self._switch_s = sys.getswitchinterval()
@@ -153,7 +153,7 @@ class Service:
         settings = self._settings
         attempt(self.make_folder)
         attempt(lambda: Store.open(self._store_place(), settings.judge).close())
-        attempt(self._new_identifier)
+        attempt(self._files.new)
         attempt(lambda: [Listen.parse(text) for text in settings.listen])
         attempt(lambda: DeviceNames.load(Path(settings.devices) if settings.devices else None))
         attempt(self._name_facts)
@@ -297,8 +297,8 @@ class Service:
                 wait = self._one_round(retention)
                 self._look_for_alerts()
             self._stopping.wait(wait)
-        self._parts["judge"].set("stopped")
-        self._parts["alerts"].set("stopped")
+        for name in ("library", "judge", "alerts"):
+            self._parts[name].set("stopped")
 
     def _open_store(self) -> float:
         """Open the store; returns how long to wait until the next try, 0 if it is open."""
@@ -322,7 +322,7 @@ class Service:
             judge = self._ready_judge()
             self._confirm(judge)
             report = judge.round()
-            report.problems += [problem for problem in (self._library_problem, self._confirmed.problem) if problem]
+            report.more |= self._library_change.part(judge)
             retention.run(judge)
         except EthogramError as error:
             try:
@@ -384,50 +384,31 @@ class Service:
 
     def judge_apart(self, store: Store) -> Judge:
         """A judge over this store and the stored counts that reads no segments, for commands beside the service."""
-        return Judge(store, self.folder / "facts", (), self._new_identifier(), self._settings.judge, stored=SOURCES)
+        identifier = self._files.new(self._confirmed.open())
+        return Judge(store, self.folder / "facts", (), identifier, self._settings.judge, stored=SOURCES)
 
     def _ready_judge(self) -> Judge:
-        """The judge, with the library as it is on disk now."""
+        """The judge, with the libraries as they are on disk now."""
         assert self._store is not None
-        files = self._changed_files()
-        if self._identifier is None:
-            self._identifier = self._new_identifier()
-        elif files != self._files:
-            self._read_again()
-        self._files = files
+        try:
+            changed = self._files.refresh()
+        except EthogramError as error:
+            self._parts["library"].set("failed", str(error))
+            raise
+        identifier = self._files.identifier
+        assert identifier is not None
+        if changed:
+            self._library_change.begin()
         if self._judge is None:
             self._judge = Judge(
-                self._store, self.folder / "facts", self._sources(self._store), self._identifier, self._settings.judge,
+                self._store, self.folder / "facts", self._sources(self._store), identifier, self._settings.judge,
                 counters=self.collector_folder / COUNTERS, stored=SOURCES,
             )  # fmt: skip
+        self._judge.identifier = identifier
         return self._judge
 
-    def _changed_files(self) -> tuple[float, ...]:
-        """Times of change of library and knowledge; 0 for one that is not there."""
-        times = []
-        for name in (*self._settings.library, self._settings.knowledge):
-            try:
-                times.append(Path(name).stat().st_mtime if name else 0.0)
-            except OSError:
-                times.append(0.0)
-        return tuple(times)
-
-    def _read_again(self) -> None:
-        """Read a library that has changed; until it can be read, the earlier one stays."""
-        assert self._identifier is not None
-        try:
-            identifier = self._new_identifier()
-            identifier.add(self._identifier.own)
-        except (EthogramError, OSError) as error:
-            self._library_problem = f"{error}; devices are judged with the library that was read before"
-            return
-        self._library_problem = ""
-        self._identifier = identifier
-        if self._judge is not None:
-            self._judge.identifier = identifier
-
     def _confirm(self, judge: Judge) -> None:
-        """Keep the library of confirmed devices, and judge with it."""
+        """Keep the library of confirmed devices, judge with it, and show what cannot be read."""
         changed = self._confirmed.update(judge.store.confirmed(), judge.counts)
         if changed or (not self._confirmed_open and self._confirmed.path.exists()):
             try:
@@ -435,10 +416,8 @@ class Service:
             except EthogramError as error:
                 self._confirmed.problem = str(error)
         self._confirmed_open = True
-
-    def _new_identifier(self) -> DeviceIdentifier:
-        knowledge = self._settings.knowledge
-        return DeviceIdentifier(self._settings.library, Path(knowledge) if knowledge else None)
+        problem = "; ".join(text for text in (self._files.problem, self._confirmed.problem) if text)
+        self._parts["library"].set("degraded" if problem else "running", problem)
 
     def _sources(self, store: Store) -> list[SegmentSource]:
         settings = self._settings
@@ -542,16 +521,18 @@ class Service:
 
     def libraries(self) -> Sequence[Library]:
         """The libraries that devices are compared with, the user's own first; empty before they are read."""
-        return () if self._identifier is None else self._identifier.libraries
+        identifier = self._files.identifier
+        return () if identifier is None else identifier.libraries
 
     def knowledge(self) -> Knowledge | None:
         """The knowledge pack; None before it is read."""
-        return None if self._identifier is None else self._identifier.knowledge
+        identifier = self._files.identifier
+        return None if identifier is None else identifier.knowledge
 
     def judged_with(self) -> tuple[Sequence[str], str]:
         """Library files by which captures are judged, with that of confirmed devices, and the file of knowledge."""
-        names = self._settings.library
-        if self._identifier is not None and self._identifier.own is not None:
+        names, identifier = self._settings.library, self._files.identifier
+        if identifier is not None and identifier.own is not None:
             names = (*(names or (PACKAGED_NAME,)), str(self._confirmed.path))
         return names, self._settings.knowledge
 

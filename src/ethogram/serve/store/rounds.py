@@ -292,8 +292,8 @@ def unknown_devices(connection: Connection, limit: int) -> list[DueDevice]:
     return devices_of(connection, list(connection.execute(query).mappings()))
 
 
-def all_devices(connection: Connection, after: str, limit: int) -> list[DueDevice]:
-    """Devices that were judged, in order of their ids, after one."""
+def all_devices(connection: Connection, after: str, limit: int, library: str = "") -> list[DueDevice]:
+    """Devices that were judged, in order of their ids, after one; with a library, those judged with another one."""
     table = device.c
     query = (
         select(table.id, table.first_seen, table.last_seen, table.due)
@@ -301,6 +301,8 @@ def all_devices(connection: Connection, after: str, limit: int) -> list[DueDevic
         .order_by(table.id)
         .limit(limit)
     )
+    if library:
+        query = query.join(verdict, verdict.c.device == table.id).where(verdict.c.library != library[:255])
     return devices_of(connection, list(connection.execute(query).mappings()))
 
 

@@ -496,10 +496,13 @@ class Store:
         with self._reading() as connection:
             return rounds.confirmed_statements(connection, limit)
 
-    def judged_devices(self, after: str = "", *, limit: int = 1000) -> list[DueDevice]:
-        """Devices that were judged, in order of their ids, after one."""
+    def judged_devices(self, after: str = "", *, limit: int = 1000, other_than: str = "") -> list[DueDevice]:
+        """Devices that were judged, in order of their ids, after one.
+
+        With ``other_than``, the name of a library, only those whose verdict rests on another one.
+        """
         with self._reading() as connection:
-            return rounds.all_devices(connection, after, limit)
+            return rounds.all_devices(connection, after, limit, other_than)
 
     def forget_facts(self, before: datetime) -> int:
         """Delete identity facts that were last seen before a time; returns their number."""
