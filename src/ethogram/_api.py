@@ -134,18 +134,18 @@ def read_flows(
     from ethogram.pipeline.flows import collect
     from ethogram.pipeline.flows import read_flows as open_flows
 
-    settings = flow_settings(local, join_cut=join, pair=pair, time_zone=time_zone, names={"enabled": remote_names})
-    meter = MeterSettings.of(
-        idle_timeout_s=parse_duration(idle_timeout, "idle_timeout"),
-        active_timeout_s=parse_duration(active_timeout, "active_timeout"),
-    )
+    options = ReadOptions(
+        _path(devices), flow_settings(local, join_cut=join, pair=pair, time_zone=time_zone,
+                                      names={"enabled": remote_names}),
+        parse_span(time_from, time_to), identity=identity, devices_only=devices_only, names=_paths(names, "names"),
+        names_mapping=_path(names_mapping), dns_logs=_paths(dns_log, "dns_log"), strict=strict,
+        meter=MeterSettings.of(
+            idle_timeout_s=parse_duration(idle_timeout, "idle_timeout"),
+            active_timeout_s=parse_duration(active_timeout, "active_timeout"),
+        ),
+    )  # fmt: skip
     with as_paths(inputs) as paths:
-        run = open_flows(
-            paths, devices=_path(devices), devices_only=devices_only, names=_paths(names, "names"),
-            names_mapping=_path(names_mapping), dns_logs=_paths(dns_log, "dns_log"), identity=identity,
-            settings=settings, meter=meter, format=input_format, mapping=_path(mapping),
-            span=parse_span(time_from, time_to), strict=strict, on_progress=on_progress,
-        )  # fmt: skip
+        run = open_flows(paths, options, format=input_format, mapping=_path(mapping), on_progress=on_progress)
         frame = collect(run)
     log = run_log(run.reports, run.stages, run.skipped, f"{frame.height:,} flows", run.errors)
     log.notices += run.notices
@@ -553,10 +553,9 @@ def embed(
     with as_paths(inputs) as paths, tempfile.TemporaryDirectory(prefix="ethogram-") as folder:
         output = Path(folder) / "embeddings.parquet"
         run = embed_inputs(
-            paths, output, model=_path(model), devices=_path(devices), devices_only=devices_only,
-            flow=flow_settings(local), threads=threads,
-            span=parse_span(time_from, time_to),
-            on_progress=on_progress,
+            paths, output, model=_path(model), threads=threads, on_progress=on_progress,
+            options=ReadOptions(_path(devices), flow_settings(local), parse_span(time_from, time_to),
+                                devices_only=devices_only),
         )  # fmt: skip
         frame = pl.read_parquet(output, memory_map=False)
     vectors = run.vectors

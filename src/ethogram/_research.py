@@ -13,7 +13,7 @@ from ethogram._frames import Inputs, LabelsLike, as_labels, as_paths, labels_fil
 from ethogram._parse import parse_duration
 from ethogram._results import CustomFlowTable, EncoderFiles, Fingerprints
 from ethogram.config import CaptureSettings, CustomFlowSettings, ProbeSettings
-from ethogram.pipeline.read_options import flow_settings
+from ethogram.pipeline.read_options import ReadOptions, flow_settings
 from ethogram.pipeline.run_log import run_log
 
 if TYPE_CHECKING:
@@ -113,10 +113,9 @@ def vectors(
     settings = CustomFlowSettings.of(**values)
     with as_paths(inputs) as paths:
         run = read_vectors(
-            paths, devices=None if devices is None else Path(devices), devices_only=devices_only, settings=settings,
-            flow=flow_settings(local), capture=CaptureSettings(strict=strict, tunnels=tunnels),
-            span=parse_span(time_from, time_to),
-            on_progress=on_progress,
+            paths, ReadOptions(None if devices is None else Path(devices), flow_settings(local),
+                               parse_span(time_from, time_to), devices_only=devices_only),
+            settings=settings, capture=CaptureSettings(strict=strict, tunnels=tunnels), on_progress=on_progress,
         )  # fmt: skip
         flows = collect_vectors(run)
     log = run_log(run.reports, run.stages, run.skipped, f"{len(flows):,} custom flows", run.errors)

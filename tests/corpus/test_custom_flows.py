@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from ethogram.io.capture import open_capture
+from ethogram.pipeline.read_options import ReadOptions
 from ethogram.pipeline.vectors import VectorRun, collect_vectors, read_vectors
 
 pytestmark = [pytest.mark.corpus, pytest.mark.filterwarnings("ignore::ethogram.errors.EthogramWarning")]
@@ -29,7 +30,7 @@ def count(files: list[Path], folder: Path, *, mac: str = "", address: str = "") 
     """Outgoing custom flows of one device; every sum of the accounting holds."""
     devices = folder / "devices.csv"
     devices.write_text(f"device,mac,ip\nx,{mac},{address}\n")
-    run = read_vectors(files, devices=devices, devices_only=True)
+    run = read_vectors(files, ReadOptions(devices, devices_only=True))
     flows = collect_vectors(run)
     read = sum(report.accounting.used for report in run.reports)
     stages = run.stages

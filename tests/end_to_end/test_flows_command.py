@@ -15,6 +15,7 @@ import pytest
 from ethogram.cli import main
 from ethogram.errors import InputError
 from ethogram.pipeline.flows import collect, load_flows, read_flows
+from ethogram.pipeline.read_options import ReadOptions
 from ethogram.schema import FLOW
 from flow_records import MAPPING, TEXTS, yaf
 
@@ -94,8 +95,8 @@ def test_blocks_do_not_matter(home: Path) -> None:
     # The names come first: an answer names what is read with it or after it, as on a live network.
     inputs = [home / "joy.json", home / "nf.csv", home / "yaf.json"]
     # So would the MACs, which only one of them has: here a device is its address.
-    whole = collect(read_flows(inputs, settings=FlowSettings(device_by="address")))
-    by_one = collect(read_flows(inputs, settings=FlowSettings(device_by="address", block_flows=1)))
+    whole = collect(read_flows(inputs, ReadOptions(flow=FlowSettings(device_by="address"))))
+    by_one = collect(read_flows(inputs, ReadOptions(flow=FlowSettings(device_by="address", block_flows=1))))
     assert whole.sort(whole.columns).equals(by_one.sort(whole.columns))
 
 

@@ -13,6 +13,7 @@ import pytest
 from ethogram.cli import main
 from ethogram.pipeline.fingerprints import fingerprint
 from ethogram.pipeline.flows import collect, read_flows
+from ethogram.pipeline.read_options import ReadOptions
 from ethogram.pipeline.stability import stability
 from ethogram.schema import FLOW
 
@@ -114,7 +115,7 @@ def test_real_devices_converge_and_twins_are_one_class(corpus: Path, tmp_path: P
              "Ring_Doorbell": "192.168.1.129"}  # fmt: skip
     (tmp_path / "devices.csv").write_text("device,ip\n" + "".join(f"{name},{ip}\n" for name, ip in names.items()))
     captures = [folder / name / f"{name}.zip" for name in names]
-    flows = collect(read_flows(captures, devices=tmp_path / "devices.csv", devices_only=True))
+    flows = collect(read_flows(captures, ReadOptions(tmp_path / "devices.csv", devices_only=True)))
     plain = fingerprint(flows)
     assert plain.accounting.balanced
     assert plain.table.filter(device="Ring_Doorbell")["status"].to_list() == ["open"]  # hundreds of random ports

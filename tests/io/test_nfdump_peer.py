@@ -11,8 +11,9 @@ import polars as pl
 import pytest
 from capture_builder import Packet, ethernet, pcap
 
-from ethogram.config import FlowSettings, MeterSettings
+from ethogram.config import FlowSettings
 from ethogram.pipeline.flows import collect, read_flows
+from ethogram.pipeline.read_options import ReadOptions
 
 START_NS = 1_700_000_000_000_000_000
 
@@ -37,7 +38,7 @@ def capture() -> bytes:
 
 
 def flows_of(path: Path) -> pl.DataFrame:
-    run = read_flows([path], settings=FlowSettings(), meter=MeterSettings())
+    run = read_flows([path], ReadOptions(flow=FlowSettings()))
     columns = ["device_address", "remote", "local_port", "remote_port", "protocol", "role", "packets_out", "packets_in",
                "octets_out", "octets_in", "answered"]  # fmt: skip
     flows = collect(run)

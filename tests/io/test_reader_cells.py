@@ -19,6 +19,7 @@ from ethogram.io.open import open_inputs
 from ethogram.io.parse_columns import UNSET
 from ethogram.io.record_reader import RecordReader
 from ethogram.pipeline.flows import read_flows
+from ethogram.pipeline.read_options import ReadOptions
 from ethogram.schema import BIFLOW, FLOW
 from flow_records import MAPPED_CSV, MAPPING, NFDUMP_HEADER, ZEEK_FIELDS, ZEEK_ROWS, joy_json, nfdump_csv, yaf, zeek_tsv
 
@@ -234,7 +235,7 @@ def test_strict_stops_at_an_optional_field_too(tmp_path: Path) -> None:
     assert sum(batch.height for batch in run.batches()) == 2
     assert run.reports[0].accounting.corrected == {"unreadable vlan": 1}
     with pytest.raises(InputError, match=r"yaf.json:2: unreadable vlan"):
-        list(read_flows([file], strict=True).batches())
+        list(read_flows([file], ReadOptions(strict=True)).batches())
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ethogram.config import FlowSettings, MeterSettings
+from ethogram.config import FlowSettings
 from ethogram.flow.devices import LocalDevices
 from ethogram.io.open import Input
 from ethogram.pipeline.device_names import DeviceNames
 from ethogram.pipeline.flows import FlowRun
+from ethogram.pipeline.read_options import ReadOptions
 from ethogram.pipeline.stages import FlowStages
 from ethogram.schema import BIFLOW, FLOW, Accounting, FlowSource
 
@@ -57,7 +58,7 @@ class Blocks(FlowSource):
 
 def run(*sources: Blocks, **chosen: object) -> FlowRun:
     opened = [Input("blocks", Path("blocks"), "yaf", partial(Blocks.itself, source)) for source in sources]
-    return FlowRun(opened, DeviceNames(), FlowSettings.of(**chosen), MeterSettings())
+    return FlowRun(opened, DeviceNames(), ReadOptions(flow=FlowSettings.of(**chosen)))
 
 
 @pytest.mark.parametrize(

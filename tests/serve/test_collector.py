@@ -22,6 +22,7 @@ from ethogram.io.receive.address import Listen
 from ethogram.io.wire.records import Records
 from ethogram.pipeline.fingerprints import fingerprint, read_fingerprints
 from ethogram.pipeline.flows import collect, read_flows
+from ethogram.pipeline.read_options import ReadOptions
 from ethogram.schema import FLOW, DatagramBatch
 from ethogram.serve.collector import Collector, CollectorSettings
 from ethogram.serve.segments import segments_in
@@ -139,7 +140,7 @@ def test_a_recording_gives_the_same_flows(tmp_path: Path) -> None:
             time.sleep(0.1)
         until(lambda: collector.udp.accounting.read == 6 * 41)
     assert collector.recorded.used == 6 * 41
-    run = read_flows([tmp_path / "raw"], settings=collector.settings.flow)
+    run = read_flows([tmp_path / "raw"], ReadOptions(flow=collector.settings.flow))
     order = ["octets_out", "device"]
     assert collect(run).sort(order).equals(flows_in(tmp_path / "out").sort(order))
     assert flows_in(tmp_path / "out").height == 4800
@@ -159,7 +160,7 @@ def test_a_recording_of_halves_gives_the_same_pairs(protocol: str, tmp_path: Pat
         until(lambda: collector.udp.accounting.read == len(arriving))
     assert collector.output.segments > 2
     assert collector.stages.accountings["pair"].corrected["paired with the opposite direction"] > 1000
-    replayed = collect(read_flows([tmp_path / "raw"], settings=settings.flow))
+    replayed = collect(read_flows([tmp_path / "raw"], ReadOptions(flow=settings.flow)))
     live = flows_in(tmp_path / "out")
     assert live.height > 5000
     assert replayed.sort(FLOW.names).equals(live.sort(FLOW.names))
@@ -238,7 +239,7 @@ def test_sessions_over_tcp_end_with_their_templates(tmp_path: Path) -> None:
             until(lambda: len(collector.decoder.pending) == 1)
         until(lambda: collector.decoder.sets.dropped["session ended while waiting"] == 1)
     assert len(collector.exporters.now) <= 2
-    replayed = collect(read_flows([raw], settings=collector.settings.flow))
+    replayed = collect(read_flows([raw], ReadOptions(flow=collector.settings.flow)))
     assert replayed.sort("start", "octets_out").equals(flows_in(tmp_path).sort("start", "octets_out"))
     assert replayed.height == 400
     totals = collector.sequences.totals

@@ -18,6 +18,7 @@ from ethogram.io.receive.address import Listen
 from ethogram.io.wire.build import MessageBuilder, data, template_set
 from ethogram.io.wire.template import Field, Template
 from ethogram.pipeline.flows import collect, read_flows
+from ethogram.pipeline.read_options import ReadOptions
 from ethogram.schema import FLOW
 from ethogram.serve.collector import Collector, CollectorSettings
 from ethogram.serve.output import Output
@@ -121,7 +122,7 @@ def test_a_recording_of_wrong_clocks_gives_the_same_flows(tmp_path: Path) -> Non
     bad, good = OneWayExporter(1, 400 * DAY), OneWayExporter(2)
     messages = bad.messages([0]) + good.messages([float(age) for age in range(4000, 0, -100)]) + bad.messages([0])
     run(tmp_path / "out", messages, tmp_path / "raw")
-    replayed = collect(read_flows([tmp_path / "raw"], settings=SETTINGS.flow))
+    replayed = collect(read_flows([tmp_path / "raw"], ReadOptions(flow=SETTINGS.flow)))
     assert replayed.sort(FLOW.names).equals(flows_in(tmp_path / "out").sort(FLOW.names))
 
 

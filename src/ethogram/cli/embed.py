@@ -44,7 +44,7 @@ def command(
 
     Needs ONNX Runtime, not torch.
     """
-    from ethogram.pipeline.read_options import flow_settings
+    from ethogram.pipeline.read_options import ReadOptions, flow_settings
     from ethogram.pipeline.representations import embed
     from ethogram.pipeline.run_log import run_log
     from ethogram.schema import TimeSpan
@@ -52,8 +52,8 @@ def command(
     check_output(output, TABLE, (*inputs, model, devices), force=force)
     with read_progress("packets") as advance:
         run = embed(
-            inputs, output, model=model, devices=devices, devices_only=devices_only, threads=threads,
-            on_progress=advance, flow=flow_settings(local), span=TimeSpan(time_from, time_to),
+            inputs, output, model=model, threads=threads, on_progress=advance,
+            options=ReadOptions(devices, flow_settings(local), TimeSpan(time_from, time_to), devices_only=devices_only),
         )  # fmt: skip
     reports = run.vectors.reports
     header = run.header

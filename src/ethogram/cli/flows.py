@@ -89,29 +89,19 @@ def command(
     """
     from ethogram.config import MeterSettings
     from ethogram.pipeline.flows import read_flows, write_flows
-    from ethogram.pipeline.read_options import flow_settings
+    from ethogram.pipeline.read_options import ReadOptions, flow_settings
     from ethogram.schema import TimeSpan
 
     read = (*inputs, devices, mapping, *(names or ()), *(dns_log or ()), names_mapping)
     check_output(output, TABLE, read, force=force)
-    settings = flow_settings(local, join_cut=join, pair=pair, time_zone=time_zone, names={"enabled": remote_names})
+    options = ReadOptions(
+        devices, flow_settings(local, join_cut=join, pair=pair, time_zone=time_zone, names={"enabled": remote_names}),
+        TimeSpan(time_from, time_to), identity=identity, devices_only=devices_only, names=tuple(names or ()),
+        names_mapping=names_mapping, dns_logs=tuple(dns_log or ()), strict=strict,
+        meter=MeterSettings.of(idle_timeout_s=idle_timeout, active_timeout_s=active_timeout),
+    )  # fmt: skip
     with read_progress("biflows") as advance:
-        run = read_flows(
-            inputs,
-            devices=devices,
-            devices_only=devices_only,
-            names=tuple(names or ()),
-            names_mapping=names_mapping,
-            dns_logs=tuple(dns_log or ()),
-            identity=identity,
-            settings=settings,
-            meter=MeterSettings.of(idle_timeout_s=idle_timeout, active_timeout_s=active_timeout),
-            format=input_format,
-            mapping=mapping,
-            span=TimeSpan(time_from, time_to),
-            strict=strict,
-            on_progress=advance,
-        )
+        run = read_flows(inputs, options, format=input_format, mapping=mapping, on_progress=advance)
         rows = write_flows(run, output)
     if as_json:
         write_json(_report(run, rows, output))

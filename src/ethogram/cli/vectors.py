@@ -69,7 +69,7 @@ def command(
 ) -> int:
     """Convert captures to one-minute custom flows, the input of the encoders: 3,040 numbers each once expanded."""
     from ethogram.config import CaptureSettings, CustomFlowSettings, PacketFlowSettings
-    from ethogram.pipeline.read_options import flow_settings
+    from ethogram.pipeline.read_options import ReadOptions, flow_settings
     from ethogram.pipeline.vectors import read_vectors, write_vectors
     from ethogram.schema import TimeSpan
 
@@ -86,11 +86,9 @@ def command(
     with read_progress("packets") as advance:
         run = read_vectors(
             inputs,
-            devices=devices, devices_only=devices_only,
+            ReadOptions(devices, flow_settings(local), TimeSpan(time_from, time_to), devices_only=devices_only),
             settings=CustomFlowSettings.of(**values),
-            flow=flow_settings(local),
             capture=CaptureSettings(strict=strict, tunnels=tunnels),
-            span=TimeSpan(time_from, time_to),
             packets=None if packets_output is None else PacketFlowSettings(),
             on_progress=advance,
         )

@@ -154,12 +154,7 @@ def count_inputs(
         except pl.exceptions.PolarsError as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"cannot be read: {reason}", file=paths[0] if len(paths) == 1 else None) from None
-    run = read_flows(
-        paths, devices=options.devices, devices_only=options.devices_only, names=options.names,
-        names_mapping=options.names_mapping, dns_logs=options.dns_logs, settings=options.flow,
-        span=options.span, on_progress=on_progress, listener=listener,
-        identity=options.identity,
-    )  # fmt: skip
+    run = read_flows(paths, options, on_progress=on_progress, listener=listener)
     gathering = Gathering(counting)
     for batch in run.batches():
         gathering.add(batch)

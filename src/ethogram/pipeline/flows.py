@@ -32,7 +32,7 @@ from ethogram.pipeline.resolver_logs import ResolverLogs
 from ethogram.pipeline.stages import FlowStages
 from ethogram.pipeline.text import plural
 from ethogram.pipeline.unused_options import given_options, refuse_unused
-from ethogram.schema import ALWAYS, BIFLOW, FLOW, FLOW_METADATA, Accounting, FlowSource, TimeSpan
+from ethogram.schema import BIFLOW, FLOW, FLOW_METADATA, Accounting, FlowSource
 
 __all__ = ["FlowRun", "collect", "load_flows", "read_flows", "write_flows"]
 
@@ -56,28 +56,26 @@ class FlowRun:
         self,
         inputs: Sequence[Input],
         names: DeviceNames,
-        settings: FlowSettings,
-        meter: MeterSettings,
-        span: TimeSpan = ALWAYS,
-        strict: bool = False,
+        options: ReadOptions | None = None,
+        *,
         on_progress: Callable[[int], None] | None = None,
-        skipped: Sequence[tuple[str, str]] = (),
         listener: Listener | None = None,
+        skipped: Sequence[tuple[str, str]] = (),
         unused: Sequence[str] = (),
-        identity: bool = True,
         logs: ResolverLogs | None = None,
     ) -> None:
+        options = options or ReadOptions()
         self._inputs = inputs
         self.names = names
         self.logs = logs or ResolverLogs()
-        self._settings = settings
-        self._meter = meter
-        self._span = span
-        self._strict = strict
+        self._settings = options.flow or FlowSettings()
+        self._meter = options.meter or MeterSettings()
+        self._span = options.span
+        self._strict = options.strict
         self._on_progress = on_progress
         self._listener = listener
         self._unused = unused
-        self._identity = identity
+        self._identity = options.identity
         self.skipped = list(skipped)
         self._reset()
 
@@ -293,21 +291,12 @@ class FlowRun:
 
 def read_flows(
     inputs: Sequence[str | Path],
+    options: ReadOptions | None = None,
     *,
-    devices: Path | None = None,
-    devices_only: bool = False,
-    names: Sequence[Path] = (),
-    names_mapping: Path | None = None,
-    dns_logs: Sequence[Path] = (),
-    settings: FlowSettings | None = None,
-    meter: MeterSettings | None = None,
     format: str | None = None,  # noqa: A002 (the word of the command line)
     mapping: Path | None = None,
-    span: TimeSpan = ALWAYS,
-    strict: bool = False,
     on_progress: Callable[[int], None] | None = None,
     listener: Listener | None = None,
-    identity: bool = True,
 ) -> FlowRun:
     """Open inputs of any kind to be read as one flow table; nothing is read before :meth:`FlowRun.batches`.
 
@@ -316,30 +305,16 @@ def read_flows(
     inputs
         Files, directories and globs; captures and records may be mixed. In directories and globs, files of unknown
         format are passed over and named in ``skipped``.
-    devices
-        Device file; without one every address inside is a device.
-    devices_only
-        Only the devices that the device file names are devices.
-    names, names_mapping
-        Files that name devices, in order of precedence, and the columns of those that are CSV or JSON.
-    dns_logs
-        Logs of resolvers, whose answers and questions name remote ends (:mod:`ethogram.io.resolver`).
-    settings, meter
-        Of the stages, and of the meter for captures.
+    options
+        How inputs become flows of devices; None: the defaults.
     format
-        Format of all inputs, instead of telling it by content.
+        Format of all inputs, instead of detecting it by content.
     mapping
         Mapping file for CSV.
-    span
-        Only flows that begin in it.
-    strict
-        Stop at the first record that cannot be used, or whose optional fields cannot all be read.
     on_progress
         Called with the number of biflows of each batch.
     listener
-        Hears the packets of captures while they are read: one reading serves two.
-    identity
-        Collect identity facts of devices (:meth:`FlowRun.identity`).
+        Receives the packets of captures while they are read: one reading serves two.
 
     Raises
     ------
@@ -353,14 +328,15 @@ def read_flows(
     >>> run = read_flows(["day.pcap", "conn.log"])  # doctest: +SKIP
     >>> table = collect(run)  # doctest: +SKIP
     """
-    settings, meter = settings or FlowSettings(), meter or MeterSettings()
+    options = options or ReadOptions()
+    settings, meter = options.flow or FlowSettings(), options.meter or MeterSettings()
     LocalNetwork(settings.local)  # a wrong prefix is said before anything is read
     try:
         zoneinfo.ZoneInfo(settings.time_zone)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise ConfigurationError(f"setting time_zone: {settings.time_zone!r} is no time zone") from None
-    device_names = DeviceNames.load(devices, devices_only, names, names_mapping)
-    logs = ResolverLogs.load(dns_logs, settings.time_zone, names=settings.names.enabled)
+    device_names = options.device_names()
+    logs = ResolverLogs.load(options.dns_logs, settings.time_zone, names=settings.names.enabled)
     opened: list[Input] = []
     skipped: list[tuple[str, str]] = []
     for path, by_user in expand(inputs):
@@ -379,14 +355,15 @@ def read_flows(
         raise InputError(f"no file of a known format{why}", file=str(inputs[0]) if len(inputs) == 1 else None)
     if mapping is not None and all(candidate.format != MAPPED for candidate in opened):
         raise UsageError(f"--mapping {mapping}: no input is read through it; {opened[0].name} is {opened[0].format}")
-    given = ReadOptions(devices, devices_only=devices_only, names=tuple(names), dns_logs=tuple(dns_logs)).name_options
-    unused = given_options(given, settings, meter)
+    unused = given_options(options.name_options, settings, meter)
     if all(candidate.format == FLOW_TABLE for candidate in opened):
         refuse_unused(unused, "a flow table", opened[0].name, "the 'ethogram flows' that makes it")
 
     opened = join_exports(opened, settings)
-    return FlowRun(opened, device_names, settings, meter, span, strict, on_progress, skipped,
-                   listener, unused, identity, logs)  # fmt: skip
+    return FlowRun(
+        opened, device_names, options, on_progress=on_progress, listener=listener, skipped=skipped, unused=unused,
+        logs=logs,
+    )  # fmt: skip
 
 
 def collect(run: FlowRun) -> pl.DataFrame:

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ethogram.config import FlowSettings
+from ethogram.config import FlowSettings, MeterSettings
 from ethogram.pipeline.device_names import DeviceNames
 from ethogram.schema import ALWAYS, TimeSpan
 
@@ -39,7 +39,11 @@ class ReadOptions:
     span
         Only flows that start in this span.
     identity
-        Collect identity facts: MACs, addresses, and what devices say of themselves.
+        Collect identity facts: MACs, addresses, and what devices announce.
+    meter
+        Settings of the meter for captures; None: the defaults.
+    strict
+        Stop at the first record that cannot be used, or whose optional fields cannot all be read.
     """
 
     devices: Path | None = None
@@ -50,6 +54,8 @@ class ReadOptions:
     names: tuple[Path, ...] = ()
     names_mapping: Path | None = None
     dns_logs: tuple[Path, ...] = ()
+    meter: MeterSettings | None = None
+    strict: bool = False
 
     def device_names(self) -> DeviceNames:
         """Read the files that name devices."""

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from ethogram._files import atomic_write, write_bytes
 from ethogram._version import __version__
-from ethogram.config import CustomFlowSettings, EncoderSettings, FlowSettings, TrainingSettings
+from ethogram.config import CustomFlowSettings, EncoderSettings, TrainingSettings
 from ethogram.errors import ConfigurationError, InputError, LibraryError, UsageError
 from ethogram.pipeline.flow_days import DayBlocks, FlowFiles, TrainingFlows, day_text
+from ethogram.pipeline.read_options import ReadOptions
 from ethogram.pipeline.text import plural
 from ethogram.pipeline.vectors import VectorRun, read_vectors
 from ethogram.representation.build import build_network, fit_encoder
@@ -328,11 +329,8 @@ def embed(
     output: Path,
     *,
     model: Path | None = None,
-    devices: Path | None = None,
-    devices_only: bool = False,
-    flow: FlowSettings | None = None,
+    options: ReadOptions | None = None,
     threads: int = 0,
-    span: TimeSpan = ALWAYS,
     on_progress: Callable[[int], None] | None = None,
 ) -> EmbedRun:
     """Embed custom flows, or those of captures, and write one row per flow.
@@ -345,7 +343,7 @@ def embed(
         Parquet file to write: key, time and totals of each flow, and its ``embedding``.
     model
         The encoder: a directory of ``ethogram pretrain``, or an ``.onnx`` file.
-    devices, devices_only, flow, span
+    options
         As for :func:`ethogram.pipeline.vectors.read_vectors`.
     threads
         Number of chunks computed in parallel; 0: one per core.
@@ -360,9 +358,8 @@ def embed(
     encoder = open_embedding(model, threads)
     direction = encoder.header.data.get("direction") or "outgoing"
     run = read_vectors(
-        inputs, devices=devices, devices_only=devices_only, settings=CustomFlowSettings.of(direction=direction),
-        flow=flow, span=span, on_progress=on_progress,
-    )  # fmt: skip
+        inputs, options, settings=CustomFlowSettings.of(direction=direction), on_progress=on_progress
+    )
     if not output.parent.is_dir():
         raise InputError("cannot be written: no such folder", file=output)
     metadata = {
@@ -374,9 +371,9 @@ def embed(
     schema = schema.with_metadata({EMBEDDING_KEY: orjson.dumps(metadata)})
     rows = 0
     # Dictionary encoding does not help with embeddings.
-    options = {"compression": "zstd", "use_dictionary": ["device"]}
+    writing = {"compression": "zstd", "use_dictionary": ["device"]}
     try:
-        with atomic_write(output) as part, pyarrow.parquet.ParquetWriter(part, schema, **options) as writer:
+        with atomic_write(output) as part, pyarrow.parquet.ParquetWriter(part, schema, **writing) as writer:
             for flows in run.batches():
                 writer.write_table(_embedded(flows, encoder.embed(flows)).cast(schema))
                 rows += len(flows)

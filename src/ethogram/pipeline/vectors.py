@@ -23,7 +23,7 @@ from ethogram.pipeline.read_options import ReadOptions
 from ethogram.pipeline.unused_options import given_options, refuse_unused
 from ethogram.pipeline.vector_files import VectorFile, write_custom_flows
 from ethogram.pipeline.vector_stream import Block, VectorStream
-from ethogram.schema import ALWAYS, Accounting, CustomFlows, PacketFlows, TimeSpan
+from ethogram.schema import Accounting, CustomFlows, PacketFlows
 
 __all__ = ["VectorRun", "collect_pairs", "collect_vectors", "read_vectors", "write_vectors"]
 
@@ -193,13 +193,10 @@ class VectorRun:
 
 def read_vectors(
     inputs: Sequence[str | Path],
+    options: ReadOptions | None = None,
     *,
-    devices: Path | None = None,
-    devices_only: bool = False,
     settings: CustomFlowSettings | None = None,
-    flow: FlowSettings | None = None,
     capture: CaptureSettings | None = None,
-    span: TimeSpan = ALWAYS,
     packets: PacketFlowSettings | None = None,
     on_progress: Callable[[int], None] | None = None,
 ) -> VectorRun:
@@ -210,18 +207,12 @@ def read_vectors(
     inputs
         Files, directories and globs. In directories and globs, files of another format are passed over and named in
         ``skipped``.
-    devices
-        Device file; without one every address inside is a device.
-    devices_only
-        Only the devices that the device file names are devices.
+    options
+        Which addresses are devices, and the span of a flow's first packet; None: the defaults.
     settings
         Direction, interval, what is kept of packets, and bounds.
-    flow
-        What is inside, and how devices are named without a device file.
     capture
         The reader's settings; under ``strict`` damage is an error.
-    span
-        Only flows whose first packet is in it.
     packets
         Keep the packets of both directions beside outgoing flows (:meth:`VectorRun.pairs`); the custom flows are the
         same with and without. Of captures alone.
@@ -240,11 +231,12 @@ def read_vectors(
     >>> run = read_vectors(["day.pcap"])  # doctest: +SKIP
     >>> flows = collect_vectors(run)  # doctest: +SKIP
     """
-    settings, flow, capture = settings or CustomFlowSettings(), flow or FlowSettings(), capture or CaptureSettings()
+    options = options or ReadOptions()
+    settings, flow = settings or CustomFlowSettings(), options.flow or FlowSettings()
     LocalNetwork(flow.local)  # a wrong prefix is said before anything is read
     if packets is not None and settings.direction != "outgoing":
         raise ConfigurationError("setting direction: packets are kept beside outgoing flows alone")
-    names = DeviceNames.load(devices, devices_only)
+    names = DeviceNames.load(options.devices, options.devices_only)
     opened: list[VectorInput] = []
     skipped: list[tuple[str, str]] = []
     for path, by_user in expand(inputs):
@@ -261,13 +253,13 @@ def read_vectors(
         raise InputError("no captures there", file=str(inputs[0]) if len(inputs) == 1 else None)
     if all(each.format != CAPTURE for each in opened):
         made_by = "the 'ethogram vectors' that made it"
-        given = given_options(ReadOptions(devices, devices_only=devices_only).name_options, flow)
+        given = given_options(options.name_options, flow)
         refuse_unused(given, "a file of custom flows", opened[0].path, made_by)
 
     def stream() -> VectorStream:
-        return VectorStream(settings, flow, names, span, packets)
+        return VectorStream(settings, flow, names, options.span, packets)
 
-    return VectorRun(opened, stream, settings, capture, on_progress, skipped, packets)
+    return VectorRun(opened, stream, settings, capture or CaptureSettings(), on_progress, skipped, packets)
 
 
 def _format_of(path: Path, flow: FlowSettings) -> str:

@@ -32,6 +32,7 @@ from ethogram.io.wire.ipfix_file import IpfixFile
 from ethogram.io.wire.recording import Recording, is_recording, settings_of
 from ethogram.io.wire.template import Field, Template
 from ethogram.pipeline.flows import collect, read_flows
+from ethogram.pipeline.read_options import ReadOptions
 from ethogram.pipeline.wire import inspect
 from ethogram.schema import DatagramBatch, DatagramSource, Exporter
 
@@ -448,7 +449,7 @@ def test_a_damaged_file_gives_its_flows_and_says_where(tmp_path: Path) -> None:
     assert collect(run).height > 0
     assert run.errors == [f"{path} at octet {len(octets)}: the last message is incomplete"]
     with pytest.raises(InputError, match="incomplete"):
-        collect(read_flows([path], strict=True))
+        collect(read_flows([path], ReadOptions(strict=True)))
 
 
 def test_notes_say_what_was_lost_before_the_records(tmp_path: Path) -> None:

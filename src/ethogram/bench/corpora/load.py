@@ -42,6 +42,7 @@ from ethogram.identify.library import NOMINAL
 from ethogram.io.open import Input
 from ethogram.pipeline.device_names import DeviceNames
 from ethogram.pipeline.flows import FlowRun, collect, read_flows
+from ethogram.pipeline.read_options import ReadOptions
 from ethogram.pipeline.unused_options import same_for_all
 from ethogram.schema import COUNTS, FLOW, Accounting, FlowSource
 
@@ -205,7 +206,7 @@ def _read(
         return rows, COUNTS.empty(), {"read": accounting}
     if card.kind == "flow_table":
         with same_for_all():
-            run = read_flows(files, settings=settings[0], meter=settings[1])
+            run = read_flows(files, ReadOptions(flow=settings[0], meter=settings[1]))
         table = collect(run).filter(pl.col("device") == device.id).with_columns(device=pl.lit(instance))
         return table, COUNTS.empty(), _stages(run)
     addresses = list(device.addresses)
@@ -216,15 +217,15 @@ def _read(
         source = _Biflows(instance, biflows, accounting)
         opened = Input(instance, files[0], card.kind, lambda: source)
         namer = _named(instance, device.mac, [*addresses, *recorded])
-        run = FlowRun([opened], DeviceNames(namer, only=True), settings[0], settings[1], strict=True)
+        options = ReadOptions(flow=settings[0], meter=settings[1], strict=True)
+        run = FlowRun([opened], DeviceNames(namer, only=True), options)
         return collect(run), COUNTS.empty(), _stages(run)
     with tempfile.TemporaryDirectory() as folder:
         named = Path(folder) / "devices.csv"
         device_file(named, instance, device.mac, addresses)
         with same_for_all():
-            run = read_flows(
-                files, devices=named, devices_only=True, settings=settings[0], meter=settings[1], strict=True
-            )
+            options = ReadOptions(named, settings[0], devices_only=True, meter=settings[1], strict=True)
+            run = read_flows(files, options)
         table = collect(run)
     if card.kind == "joy":
         table = table.with_columns(_with_headers("out"), _with_headers("in"))

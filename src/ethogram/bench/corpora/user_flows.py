@@ -16,6 +16,7 @@ from ethogram.bench.corpora.card import Card, CardDevice
 from ethogram.config import CustomFlowSettings, FlowSettings, MeterSettings, PacketFlowSettings
 from ethogram.errors import InputError, UsageError
 from ethogram.pipeline.flows import collect, read_flows
+from ethogram.pipeline.read_options import ReadOptions
 from ethogram.pipeline.unused_options import same_for_all
 from ethogram.pipeline.vectors import VectorRun, read_vectors
 from ethogram.schema import Accounting, CustomFlows, PacketFlows
@@ -79,10 +80,8 @@ def read_folder(
             bare = next(device.id for device in card.used_devices if not device.mac and not device.addresses)
             raise InputError(f"device {bare} has neither mac nor ip; captures need one", file=files[0])
         with same_for_all():
-            file = named if addressed else None
-            run = read_vectors(
-                [*files], devices=file, devices_only=file is not None, settings=settings, packets=packets
-            )
+            options = ReadOptions(named if addressed else None, devices_only=bool(addressed))
+            run = read_vectors([*files], options, settings=settings, packets=packets)
         pairs = list(run.pairs()) if packets is not None else [(flows, None) for flows in run.batches()]
     if run.errors:
         raise InputError("; ".join(run.errors), file=files[0])
@@ -118,8 +117,8 @@ def folder_services(
         named = Path(folder) / "devices.csv"
         _device_file(named, card.used_devices)
         with same_for_all():
-            run = read_flows([*files], devices=named, devices_only=True, settings=settings, meter=meter,
-                             strict=True)  # fmt: skip
+            options = ReadOptions(named, settings, devices_only=True, meter=meter, strict=True)
+            run = read_flows([*files], options)
         table = collect(run)
     for report in run.reports:
         accounting.setdefault("read", Accounting(report.accounting.unit)).merge(report.accounting)

@@ -39,6 +39,7 @@ from ethogram.bench.flows.cache import file_lock
 from ethogram.config import CustomFlowSettings, PacketFlowSettings
 from ethogram.errors import InputError, UsageError
 from ethogram.pipeline.packet_files import load_packets, written_beside
+from ethogram.pipeline.read_options import ReadOptions
 from ethogram.pipeline.unused_options import same_for_all
 from ethogram.pipeline.vector_files import load_vectors, write_custom_flows
 from ethogram.pipeline.vectors import read_vectors
@@ -206,7 +207,7 @@ def _flows_of(
         named = Path(folder) / "devices.csv"
         device_file(named, name, device.mac, list(device.addresses))
         with same_for_all():
-            run = read_vectors(files, devices=named, devices_only=True, settings=settings, packets=wanted)
+            run = read_vectors(files, ReadOptions(named, devices_only=True), settings=settings, packets=wanted)
         try:
             if packets:
                 for batch, packet_batch in run.pairs():
