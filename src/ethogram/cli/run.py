@@ -47,9 +47,11 @@ def add_verbosity(command: Any) -> None:
     """Add ``--quiet`` and ``--verbose`` to a Click command; the function that implements it does not see them.
 
     A command with ``--format json`` also has ``--json``. Defaults of durations become text, so that help shows ``1d``
-    instead of 86400.
+    instead of 86400; arguments have a name and no Python type.
     """
     for parameter in command.params:
+        if parameter.param_type_name == "argument":
+            parameter.display_type_rich = _no_type
         if parameter.metavar == "DURATION" and isinstance(parameter.default, int | float):
             parameter.default = duration_text(parameter.default)
     app = typer.Typer(add_completion=False)
@@ -58,6 +60,10 @@ def add_verbosity(command: Any) -> None:
     names = {name for parameter in command.params for name in parameter.opts}
     added = {"quiet", "verbose"} | ({"as_json"} if "--format" in names and "--json" not in names else set())
     command.params += [parameter for parameter in shared.params if parameter.name in added]
+
+
+def _no_type(ctx: object) -> None:
+    """The type shown behind the name of an argument."""
 
 
 def _be_quiet(given: bool) -> None:
