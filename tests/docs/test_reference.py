@@ -109,7 +109,7 @@ def test_the_api_page_renders_functions_classes_and_errors(monkeypatch: pytest.M
     monkeypatch.setattr(ethogram, "__all__", ["__version__", "read_flows", "Verdict", "InputError"])
     page = api_page.page()
     assert "```python\nread_flows(\n    inputs: " in page
-    assert "- `devices`: " in page
+    assert "- `options`: " in page
     assert "- `InputError`: " in page
     assert "class InputError(EthogramError)" in page
     assert "- `score`: how sure the verdict is" in page
