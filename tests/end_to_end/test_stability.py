@@ -80,7 +80,7 @@ def test_labels_say_what_a_type_is(flows: Path, capsys: pytest.CaptureFixture[st
     assert "distinguishability,eye,margin,1.0" not in out
     code, out, _ = run(capsys, "stability", folder / "f.parquet")
     assert code == 0
-    assert "No granularity tells apart: bulb, plug" in out
+    assert "Not distinguishable at any granularity: bulb, plug" in out
 
 
 @pytest.mark.parametrize(
