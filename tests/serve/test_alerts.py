@@ -350,7 +350,10 @@ def test_an_exporter_that_is_silent_and_starts_again_from_another_port(open_stor
 def test_an_unusual_device(open_store: Open) -> None:
     store = open_store()
     (id_,) = see(store, sighting("10.0.0.2"))
-    judge(store, id_, document(unusual=True))
+    judge(store, id_, document(level="family", unusual=True))
+    rules(store).run(ServiceState())
+    assert texts(store) == [], "of a family, nothing is known to be usual"
+    judge(store, id_, document(level="model", unusual=True))
     rules(store).run(ServiceState())
     assert texts(store) == ["does not behave like Acme camera"]
     judge(store, id_, document(unusual=False))
