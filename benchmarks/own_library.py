@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from ethogram.bench.corpora.card import cards
+from ethogram.bench.corpora.file_digest import content_digests
+from ethogram.bench.corpora.load import files_of
 from ethogram.bench.counts.benchmark import CountBenchmark
 from ethogram.bench.counts.items import Items
 from ethogram.bench.counts.task import CountTask
@@ -100,8 +102,15 @@ NETWORKS = (
 
 
 def inputs_digest(network: Network) -> str:
-    """Digest of the content of a network's corpus, as its result rows state it (``data_digest``)."""
-    return hashlib.sha256(benchmark().task_data(network.task).digest.encode()).hexdigest()[:12]
+    """Digest of the cards and files of a network's corpora; the code that reads them is not in it."""
+    digest = hashlib.sha256()
+    for name in network.task.corpora:
+        card = cards()[name]
+        files = [file for device in card.used_devices
+                 for file in files_of(card, device, Path(os.environ["ETHOGRAM_CORPUS"]))]  # fmt: skip
+        contents = zip(files, content_digests(files, None), strict=True)
+        digest.update(" ".join([card.digest, *(f"{file.name} {content}" for file, content in contents)]).encode())
+    return digest.hexdigest()[:12]
 
 
 @dataclass(frozen=True)

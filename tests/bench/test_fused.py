@@ -174,7 +174,7 @@ def test_a_unit_that_tests_is_not_enrolled_elsewhere(bench: FusedBenchmark) -> N
     one_unit = items.items.truth.with_columns(unit=pl.lit("the same"))
     for key, (_, digest) in list(twice.data._items.items()):
         twice.data._items[key] = FusedItems(Items(items.items.windows, one_unit), items.rows, items.owner), digest
-    with pytest.raises(UsageError, match="nothing to enrol"):
+    with pytest.raises(UsageError, match="nothing in enrol"):
         twice.data.folds(task())
 
 

@@ -22,7 +22,9 @@ def test_the_example_runs(tmp_path: Path) -> None:
 
 
 def test_the_settings_exist(tmp_path: Path) -> None:
-    [text] = blocks(PAGE, "toml")
+    text, libraries = blocks(PAGE, "toml")
+    (tmp_path / "libraries.toml").write_text(libraries)
+    assert list(read_serve_settings(tmp_path / "libraries.toml", {}, {}).library or ()) == ["home.jsonl.gz", "packaged"]
     (tmp_path / "serve.toml").write_text(text)
     settings = read_serve_settings(tmp_path / "serve.toml", {"ETHOGRAM_SERVE_JUDGE__CHANGE_TIMES": "6"}, {})
     assert (settings.judge.change_times, settings.web.port) == (6, 8080)

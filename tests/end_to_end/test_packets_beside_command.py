@@ -16,6 +16,7 @@ from ethogram.cli import main
 from ethogram.config import CaptureSettings, CustomFlowSettings, PacketFlowSettings
 from ethogram.errors import ConfigurationError, InputError
 from ethogram.pipeline.packet_files import KEY, PacketFile, load_packets
+from ethogram.pipeline.read_options import ReadOptions
 from ethogram.pipeline.vector_files import load_vectors
 from ethogram.pipeline.vectors import collect_pairs, collect_vectors, read_vectors, write_vectors
 from ethogram.schema import PACKET_FLOW, CustomFlows, PacketFlows
@@ -103,7 +104,7 @@ def test_what_cannot_be_is_said(home: Path) -> None:
     with pytest.raises(InputError, match=r"v.parquet.*packets need a capture"):
         read_vectors([out], packets=packets)
     with pytest.raises(InputError, match="no custom flow of a device"):
-        run = read_vectors([capture], packets=packets, devices=_nobody(home), devices_only=True)
+        run = read_vectors([capture], ReadOptions(_nobody(home), devices_only=True), packets=packets)
         write_vectors(run, out, beside)
     assert not beside.exists()
     assert [path.name for path in home.iterdir() if path.name.startswith(".")] == []

@@ -135,6 +135,7 @@ GOLDEN = b"""{
             ]
           }
         ],
+        "several": [],
         "missing": []
       },
       "fallback": null

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,13 +38,34 @@ def chromium() -> Iterator[Any]:
         pytest.skip("chromium is not installed (Debian: apt-get install chromium)")
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     with api.sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu", MARK]
-        browser = playwright.chromium.launch(executable_path=path, args=options, timeout=2 * CALL_MS)
+        browser = Chromium(playwright, path)
         try:
             yield browser
         finally:
             with bounded(EVALUATE_S, "closing the browser"):
                 browser.close()
+
+
+class Chromium:
+    """A browser that is started again after it was ended, so that one hang does not fail the tests that follow."""
+
+    def __init__(self, playwright: Any, path: str) -> None:
+        self._playwright, self._path = playwright, path
+        self._browser = self._start()
+
+    def _start(self) -> Any:
+        options = ["--no-sandbox", "--disable-gpu", MARK]
+        return self._playwright.chromium.launch(executable_path=self._path, args=options, timeout=2 * CALL_MS)
+
+    def new_context(self, **options: Any) -> Any:
+        """A window with its own cookies."""
+        if not self._browser.is_connected():
+            self._browser = self._start()
+        return self._browser.new_context(**options)
+
+    def close(self) -> None:
+        """End the browser."""
+        self._browser.close()
 
 
 @contextmanager
@@ -106,9 +128,15 @@ class Visit:
             return self.page.evaluate(script)
 
     def close(self) -> None:
-        """Leave; nothing must have gone wrong."""
-        with bounded(EVALUATE_S, "closing the window"):
-            self.context.close()
+        """Leave; nothing must have gone wrong on the page.
+
+        Chromium sometimes does not close a window for a minute; it is then ended, which is no fault of the page.
+        """
+        try:
+            with bounded(EVALUATE_S, "closing the window"):
+                self.context.close()
+        except AssertionError as error:
+            warnings.warn(str(error), stacklevel=2)
         assert self.errors == []
         assert self.elsewhere == []
 

@@ -12,6 +12,7 @@ from ethogram.bench.encoders.bursts import bursts_of
 from ethogram.bench.encoders.nprint import bits_of
 from ethogram.config import CaptureSettings, CustomFlowSettings, FlowSettings, PacketFlowSettings
 from ethogram.errors import InputError
+from ethogram.pipeline.read_options import ReadOptions
 from ethogram.pipeline.vectors import collect_pairs, collect_vectors, read_vectors
 from ethogram.representation.vector import expand
 from ethogram.schema import PacketFlows
@@ -34,7 +35,7 @@ def test_captures_of_every_kind(wire: Path) -> None:
     happened: Counter[str] = Counter()
     for path in small_captures(wire)[::EVERY]:
         try:
-            run = read_vectors([path], settings=settings, flow=everything, capture=into)
+            run = read_vectors([path], ReadOptions(flow=everything), settings=settings, capture=into)
             flows = collect_vectors(run)
         except InputError as error:
             assert path.name in str(error)
@@ -58,15 +59,15 @@ def test_packets_beside_flows_of_every_kind(wire: Path) -> None:
     everything = FlowSettings(local=("0.0.0.0/0",))
     happened: Counter[str] = Counter()
     for path in small_captures(wire)[3::EVERY]:
-        given = {"settings": settings, "flow": everything}
+        options = ReadOptions(flow=everything)
         try:
-            run = read_vectors([path], packets=bounds, **given)
+            run = read_vectors([path], options, settings=settings, packets=bounds)
             flows, packets = collect_pairs(run)
         except InputError:
             happened["refused"] += 1
             continue
         packets.check_beside(flows)
-        alone = collect_vectors(read_vectors([path], **given))
+        alone = collect_vectors(read_vectors([path], options, settings=settings))
         assert all(np.array_equal(getattr(alone, name), getattr(flows, name)) for name in NUMBERS)
         assert PacketFlows.of_arrow(packets.arrow()).data.size == packets.data.size
         bursts, bits = bursts_of(packets), bits_of(packets, np.arange(len(packets)))
