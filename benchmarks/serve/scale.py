@@ -221,7 +221,7 @@ class Run:
             judge_s.append(time.perf_counter() - at)
             judged, rounds = judged + report.judged, rounds + 1
         at = time.perf_counter()
-        self.judge.facts[self.source.name].compact(self.store.position(self.source.name))
+        self.judge.counts.by_source[self.source.name].compact(self.store.position(self.source.name))
         per_device = sum(judge_s) / judged if judged else None
         return {
             "day": self.source.day + 1, "made_s": made_s, "read_s": read_s, "judged": judged, "judge_s": sum(judge_s),
@@ -238,7 +238,7 @@ class Run:
         device = store.devices(limit=1).rows[0].id
         names = [key.value for key in store.device(device).keys if key.kind == "flow"]  # type: ignore[union-attr]
         since = START + timedelta(days=max(self.source.day - 6, 0))
-        facts = self.judge.facts[self.source.name]
+        facts = self.judge.counts.by_source[self.source.name]
         queries: dict[str, Callable[[], object]] = {
             "a list": lambda: store.devices(limit=100),
             "a list by time": lambda: store.devices(sort="last_seen", descending=True, limit=100),

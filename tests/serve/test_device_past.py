@@ -11,7 +11,7 @@ import polars as pl
 from ethogram.pipeline.own_similarity import own_similarity
 from ethogram.schema import COUNTS
 from ethogram.serve import device_past
-from ethogram.serve.facts import CountFacts
+from ethogram.serve.stored_counts import StoredCounts
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -56,13 +56,15 @@ def test_peers_are_named_summed_and_ordered_by_octets() -> None:
 
 
 def test_counts_of_all_names_of_a_device_are_one(tmp_path: Path) -> None:
-    facts = CountFacts(tmp_path)
+    stored = StoredCounts(tmp_path, ["collector", "watched"])
+    facts = stored.by_source["collector"]
     facts.write(counts((0, 443, "a.example", 5)), 1, 1)
     facts.write(counts((0, 443, "a.example", 6), device="10.0.0.9"), 2, 2)
     facts.write(counts((0, 443, "a.example", 1), device="10.0.0.7"), 3, 3)
-    read = device_past.read_counts([facts], ["10.0.0.2", "10.0.0.9"], START)
-    assert read.select("octets_out", "flows").rows() == [(11, 2)]
-    assert device_past.read_counts([facts], ["10.0.0.1"], START).height == 0
+    stored.by_source["watched"].write(counts((0, 443, "a.example", 100)), 1, 1)
+    read = stored.of_names(["10.0.0.2", "10.0.0.9"], START)
+    assert read.select("octets_out", "flows").rows() == [(111, 3)]
+    assert stored.of_names(["10.0.0.1"], START).height == 0
 
 
 def test_networks_of_what_has_no_name(tmp_path: Path) -> None:

@@ -153,5 +153,5 @@ def test_a_service_that_does_not_collect_listens_nowhere_and_keeps_watched_count
     assert service.listening() == ()
     with Store.open(tmp_path / "store.db") as store:
         judge = service.judge_apart(store)
-        assert set(judge.facts) == {"collector", "watched"}
+        assert set(judge.counts.by_source) == {"collector", "watched"}
         assert not judge.round().segments

@@ -62,11 +62,11 @@ def test_a_confirmed_device_joins_the_library_and_leaves_it_again(tmp_path: Path
         judge = home(tmp_path, store, identifier)
         id_ = state(store, "10.0.0.2")
         library = ConfirmedLibrary(tmp_path)
-        assert not library.update(store.confirmed(), judge.counts)
+        assert not library.update(store.confirmed(), judge.counts.of_devices)
         assert not (tmp_path / LIBRARY).exists()
         store.confirm(id_, "anna")
-        assert library.update(store.confirmed(), judge.counts)
-        assert not library.update(store.confirmed(), judge.counts)
+        assert library.update(store.confirmed(), judge.counts.of_devices)
+        assert not library.update(store.confirmed(), judge.counts.of_devices)
         stored = library_file.read(tmp_path / LIBRARY)
         assert stored.labels() == ["Philips Hue hub"]
         [source] = stored.sources
@@ -74,9 +74,9 @@ def test_a_confirmed_device_joins_the_library_and_leaves_it_again(tmp_path: Path
         assert source.name.endswith(f"Philips Hue hub ({id_})")
         assert datetime.fromisoformat(source.enrolled) <= datetime.now(tz=UTC)
         assert {entry.identity.vendor for entry in stored.entries} == {"Philips Hue"}
-        assert not ConfirmedLibrary(tmp_path).update(store.confirmed(), judge.counts)  # after a restart
+        assert not ConfirmedLibrary(tmp_path).update(store.confirmed(), judge.counts.of_devices)  # after a restart
         store.withdraw(id_, "anna")
-        assert library.update(store.confirmed(), judge.counts)
+        assert library.update(store.confirmed(), judge.counts.of_devices)
         assert not library_file.read(tmp_path / LIBRARY).entries
         assert library.open() is None
         with pytest.raises(UsageError, match="nothing was confirmed or rejected"):
@@ -90,7 +90,7 @@ def test_the_next_round_compares_with_confirmed_devices(tmp_path: Path) -> None:
         id_ = state(store, "10.0.0.2")
         store.confirm(id_, "anna")
         library = ConfirmedLibrary(tmp_path)
-        library.update(store.confirmed(), judge.counts)
+        library.update(store.confirmed(), judge.counts.of_devices)
         identifier.add(library.open())
         due = store.judged_devices()
         verdicts = judge.judged(due)
@@ -140,13 +140,13 @@ def test_the_library_is_bounded_and_damage_is_mended(
         first, second = state(store, "10.0.0.2"), state(store, "10.0.0.3")
         for id_ in (first, second):
             store.confirm(id_, "anna")
-        ConfirmedLibrary(tmp_path).update(store.confirmed(), judge.counts)
+        ConfirmedLibrary(tmp_path).update(store.confirmed(), judge.counts.of_devices)
         stored = library_file.read(tmp_path / LIBRARY)
         assert {o.device for entry in stored.entries for o in entry.observed} == {second}
         (tmp_path / LIBRARY).write_bytes(b"damaged")
         library = ConfirmedLibrary(tmp_path)
         assert library.open() is None
         assert library.problem
-        assert library.update(store.confirmed(), judge.counts)
+        assert library.update(store.confirmed(), judge.counts.of_devices)
         assert library_file.read(tmp_path / LIBRARY).labels() == ["Philips Hue hub"]
-        assert isinstance(judge.counts(store.judged_devices()), pl.DataFrame)
+        assert isinstance(judge.counts.of_devices(store.judged_devices()), pl.DataFrame)

@@ -68,7 +68,7 @@ class Scene:
                 return problems
 
     def counted(self) -> int:
-        facts = self.judge.facts["collector"]
+        facts = self.judge.counts.by_source["collector"]
         names = [key.value for row in self.store.devices(limit=1000).rows for key in self.detail(row.id).keys]
         return int(facts.read(names, START - 100 * DAY)["flows"].sum())
 
@@ -192,7 +192,7 @@ def test_flows_from_the_future_or_long_ago_are_counted_not_used(scene: Callable[
     assert dict(accounting.ignored) == {"ends after its arrival": 3, "too old at its arrival": 4}
     assert accounting.balanced
     assert accounting.used == 2
-    assert len(at.judge.facts["collector"].days()) == 1
+    assert len(at.judge.counts.by_source["collector"].days()) == 1
     assert {(each.reason, each.value) for each in at.store.counters() if each.outcome == "ignored"} == {
         ("ends after its arrival", 3), ("too old at its arrival", 4),
     }  # fmt: skip
@@ -400,7 +400,7 @@ def test_old_facts_are_removed_and_unread_segments_are_not(scene: Callable[..., 
     retention = Retention(RetentionSettings(flow_days=7, count_days=5), at.collected)
     assert retention.run(at.judge, START + 10 * DAY) == 2
     assert (old.exists(), recent.exists(), unread.exists()) == (False, True, True)
-    assert len(at.judge.facts["collector"].days()) == 1
+    assert len(at.judge.counts.by_source["collector"].days()) == 1
     assert retention.run(at.judge, START + 400 * DAY) == 0, "at most once an hour"
 
 

@@ -119,8 +119,7 @@ def test_devices_of_another_library_are_judged_again_in_parts(judged: Path, monk
 
 def enrol_device(service: Service, store: Store, path: Path) -> None:
     """Add a device of the service to a library, from its stored counts."""
-    judge = service.judge_apart(store)
-    counts = judge.counts(store.judged_devices()).with_columns(device=pl.lit("one"))
+    counts = service.stored_counts().of_devices(store.judged_devices()).with_columns(device=pl.lit("one"))
     windows = windows_from_counts(counts, 86_400)
     label = Label("one", Identity("hall lamp", vendor="Philips Hue", type="light"))
     library, _ = enrol_windows(ObservedWindows(windows, ["open"] * len(windows)), [label], source=Source("test", ""),

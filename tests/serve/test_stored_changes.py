@@ -14,6 +14,7 @@ from ethogram.errors import InputError
 from ethogram.schema import Judgement, RoundResult
 from ethogram.serve.changes import stored_changes
 from ethogram.serve.store import Store
+from ethogram.serve.stored_counts import StoredCounts
 from serve.segments_made import START, flows, segment
 from serve.test_rejudge import OneAnswer, judge_of
 
@@ -47,7 +48,7 @@ def test_devices_services_and_statements_are_compared(watched: Path) -> None:
         judgement = Judgement(id_, verdict.model_dump(mode="json"), False, None, ())
         position = store.position(SOURCE)
         store.record_round(RoundResult(SOURCE, position, position, clock, "another", judgements=(judgement,)))
-        found = stored_changes(judge, timedelta(days=1))
+        found = stored_changes(store, judge.counts, timedelta(days=1))
     assert [(change.change, change.device, change.subject) for change in found.changes] == [
         ("new device", "10.0.0.4", "camera"), ("silent device", "10.0.0.3", "camera"),
         ("verdict", "10.0.0.2", "plug"), ("service appeared", "10.0.0.2", "Telnet"),
@@ -69,4 +70,15 @@ def test_the_command_reads_the_store_of_the_service(watched: Path, capsys: pytes
 
 def test_an_empty_store_has_nothing_to_compare(tmp_path: Path) -> None:
     with Store.open(tmp_path / "store.db") as store, pytest.raises(InputError, match="no flows are stored yet"):
-        stored_changes(judge_of(tmp_path, store, OneAnswer("library", "camera")), timedelta(days=1))
+        stored_changes(store, StoredCounts(tmp_path, [SOURCE]), timedelta(days=1))
+
+
+def test_the_earlier_span_is_whole_however_long_the_later_one_is(tmp_path: Path) -> None:
+    hours = [flows("10.0.0.2", START + hour * HOUR) for hour in range(-24, 48)]
+    segment(tmp_path / "collector", 1, *hours, at=START + 47 * HOUR)
+    with Store.open(tmp_path / "store.db") as store:
+        judge_of(tmp_path, store, OneAnswer("library", "camera")).round()
+        found = stored_changes(store, StoredCounts(tmp_path / "facts", [SOURCE], window_days=1), timedelta(days=2))
+    assert found.changes == []
+    assert (found.before.devices, found.before.hours, found.after.hours) == (1, 24, 48)
+    assert found.before.flows * 2 == found.after.flows

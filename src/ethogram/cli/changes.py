@@ -125,7 +125,7 @@ def _of_service(settings: ServeSettings, since: timedelta, *, every: bool) -> Ne
     from ethogram.serve.store import Store
 
     with Store.open(existing_store(settings), settings.judge) as opened:
-        return stored_changes(Service(settings).judge_apart(opened), since, every=every)
+        return stored_changes(opened, Service(settings).stored_counts(), since, every=every)
 
 
 COLUMNS = ("change", "device", "subject", "service", "before", "after", "hours_before", "hours_after", "first",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import polars as pl
 
 from ethogram.errors import InputError
 from ethogram.pipeline.changes import join_changes, traffic_changes
-from ethogram.schema import ChangedSpan, DueDevice, NetworkChange, NetworkChanges, VerdictChange
-from ethogram.serve.judge import AT_ONCE, Judge
+from ethogram.schema import ChangedSpan, NetworkChange, NetworkChanges, VerdictChange
+from ethogram.serve.judge import AT_ONCE
+from ethogram.serve.store import Store
+from ethogram.serve.stored_counts import StoredCounts
 
 __all__ = ["stored_changes"]
 
@@ -18,13 +19,17 @@ HOUR = timedelta(hours=1)
 PAGE = 1000
 
 
-def stored_changes(judge: Judge, since: timedelta, *, every: bool = False) -> NetworkChanges:
+def stored_changes(
+    store: Store, counts: StoredCounts, since: timedelta, *, every: bool = False
+) -> NetworkChanges:  # fmt: skip
     """Compare the latest part of the stored counts with the days before it.
 
     Parameters
     ----------
-    judge
-        With the store and the counts.
+    store
+        With the devices and their history.
+    counts
+        What is compared.
     since
         Length of the later span, which ends with the latest flow; the earlier one has the days that verdicts rest on.
     every
@@ -40,31 +45,31 @@ def stored_changes(judge: Judge, since: timedelta, *, every: bool = False) -> Ne
     InputError
         If the store or the counts cannot be read, or nothing is stored yet.
     """
-    clock = judge.store.clock()
+    clock = store.clock()
     if clock is None:
         raise InputError("no flows are stored yet")
     end = clock.replace(minute=0, second=0, microsecond=0) + HOUR
     cut = end - since
-    start = cut - timedelta(days=judge.settings.window_days)
+    start = cut - timedelta(days=counts.window_days)
     hours = int((cut - start) / HOUR), int(since / HOUR)
     totals = [0, 0], [0, 0]  # devices and flows of each span
     compared, unchanged, after = 0, 0, ""
     rows: list[NetworkChange] = []
-    while devices := judge.store.judged_devices(after, limit=AT_ONCE):
+    while devices := store.judged_devices(after, limit=AT_ONCE):
         after = devices[-1].id
-        counts = _counts(judge, devices, start)
-        early, late = counts.filter(pl.col("time") < cut), counts.filter(pl.col("time") >= cut)
+        active = counts.of_devices([device for device in devices if device.last_seen >= start], start)
+        early, late = active.filter(pl.col("time") < cut), active.filter(pl.col("time") >= cut)
         for number, part in enumerate((early, late)):
             totals[number][0] += part["device"].n_unique()
             totals[number][1] += int(part["flows"].sum())
-        named = judge.store.rows([device.id for device in devices])
+        named = store.rows([device.id for device in devices])
         of_part, changed = traffic_changes(early, late, hours, {id_: row.statement for id_, row in named.items()},
                                            every=every)  # fmt: skip
         compared += of_part
         both = set(early["device"].unique()) & set(late["device"].unique())
         unchanged += len(both - {change.device for change in changed})
         rows += [change.model_copy(update={"device": named[change.device].name}) for change in changed]
-    rows += [_of_history(change) for change in _history(judge, cut)]
+    rows += [_of_history(change) for change in _history(store, cut)]
     spans = [
         ChangedSpan(start=first, end=last, hours=length, devices=devices, flows=flows)
         for first, last, length, (devices, flows) in zip((start, cut), (cut, end), hours, totals, strict=True)
@@ -73,15 +78,10 @@ def stored_changes(judge: Judge, since: timedelta, *, every: bool = False) -> Ne
                           changes=join_changes(rows))  # fmt: skip
 
 
-def _counts(judge: Judge, devices: Sequence[DueDevice], start: datetime) -> pl.DataFrame:
-    """Counts of devices from a time on."""
-    return judge.counts([device for device in devices if device.last_seen >= start]).filter(pl.col("time") >= start)
-
-
-def _history(judge: Judge, since: datetime) -> list[VerdictChange]:
+def _history(store: Store, since: datetime) -> list[VerdictChange]:
     """Changes of statements since a time, but for first statements."""
     changes: list[VerdictChange] = []
-    while part := judge.store.changes(offset=len(changes), limit=PAGE):
+    while part := store.changes(offset=len(changes), limit=PAGE):
         changes += part
         if part[-1].time < since:
             break

@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 
-from ethogram.fingerprint.count import merge_counts, sort_counts
 from ethogram.pipeline.own_similarity import EpochSimilarity, own_similarity
-from ethogram.schema import COUNTS, DevicePeer, service_name
-from ethogram.serve.facts import FAILURES, CountFacts
+from ethogram.schema import DevicePeer, service_name
+from ethogram.serve.facts import FAILURES
 from ethogram.serve.segments import segments_in
 
-__all__ = ["peers_by_name", "peers_by_network", "read_counts", "similarity", "since_of"]
+__all__ = ["peers_by_name", "peers_by_network", "similarity"]
 
 MOST_PEERS, MOST_SERVICES = 500, 4
 MOST_SEGMENTS = 60
 DAY_S, HOUR_S = 86_400, 3600
-
-
-def read_counts(facts: Sequence[CountFacts], names: Sequence[str], since: datetime) -> pl.DataFrame:
-    """Counts of one device under all its names since a time, sorted by key."""
-    frames = [each.read(names, since) for each in facts]
-    counts = pl.concat([COUNTS.empty(), *frames]).with_columns(device=pl.lit(""))
-    return COUNTS.conform(sort_counts(pl.DataFrame(merge_counts(counts)))) if counts.height else COUNTS.empty()
 
 
 def similarity(counts: pl.DataFrame) -> tuple[int, list[EpochSimilarity]]:
@@ -48,6 +39,7 @@ def _services(rows: pl.DataFrame, key: list[str]) -> pl.DataFrame:
 def peers_by_name(counts: pl.DataFrame) -> list[DevicePeer]:
     """Other ends by name or multicast group, those with most octets first; an empty name: no name is known.
 
+    >>> from ethogram.schema import COUNTS
     >>> peers_by_name(COUNTS.empty())
     []
     """
@@ -117,8 +109,3 @@ def _network(text: str) -> str:
     except ValueError:
         return text
     return str(ipaddress.ip_network((address, 24 if address.version == 4 else 48), strict=False))
-
-
-def since_of(last_seen: datetime, days: int) -> datetime:
-    """Midnight some days before the latest flow."""
-    return (last_seen - timedelta(days=days)).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -23,7 +23,7 @@ from ethogram.errors import InputError
 from ethogram.fingerprint.count import merge_counts, sort_counts
 from ethogram.schema import COUNTS
 
-__all__ = ["CountFacts", "Hours", "SpanFile", "octets_by_hour"]
+__all__ = ["CountFacts", "Hours", "SpanFile", "midnight_before", "octets_by_hour"]
 
 Hours = tuple[tuple[datetime, int], ...]
 """Octets of hours, in order."""
@@ -272,6 +272,10 @@ def _reason(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error).partition("\n")[0]
 
 
-def day_of(moment: datetime, days: int) -> date:
-    """The day that lies some days before a time."""
-    return (moment.astimezone(UTC) - timedelta(days=days)).date()
+def midnight_before(moment: datetime, days: int) -> datetime:
+    """Begin of the day (UTC) that lies some days before a time.
+
+    >>> str(midnight_before(datetime(2026, 3, 8, 17, 30, tzinfo=UTC), 7))
+    '2026-03-01 00:00:00+00:00'
+    """
+    return (moment.astimezone(UTC) - timedelta(days=days)).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -21,10 +21,8 @@ import polars as pl
 
 from ethogram._parse_address import parse_mac
 from ethogram.config import JudgeSettings
-from ethogram.fingerprint.count import merge_counts, sort_counts
 from ethogram.pipeline.device_identifier import DeviceIdentifier
 from ethogram.schema import (
-    COUNTS,
     FACT,
     IDENTITY,
     Accounting,
@@ -36,9 +34,10 @@ from ethogram.schema import (
     Judgement,
     RoundResult,
 )
-from ethogram.serve.facts import CountFacts, Hours, octets_by_hour
+from ethogram.serve.facts import Hours, octets_by_hour
 from ethogram.serve.sources import Batch, SegmentSource
 from ethogram.serve.store import Store
+from ethogram.serve.stored_counts import StoredCounts
 
 __all__ = ["Judge", "RoundReport", "next_due"]
 
@@ -120,6 +119,8 @@ class Judge:
 
     Attributes
     ----------
+    counts
+        The counts of all sources, also of those that are not read now.
     accountings
         Over segments and flows by source, since the store was created.
 
@@ -140,7 +141,7 @@ class Judge:
         self._sources = list(sources)
         self._counters = counters
         names = dict.fromkeys([*(source.name for source in self._sources), *stored])
-        self.facts = {name: CountFacts(facts / name) for name in names}
+        self.counts = StoredCounts(facts, names, self.settings.window_days)
         self.accountings: dict[str, dict[str, Accounting]] = {}
         self._covered: dict[str, int] = {}
         self._rounds = 0
@@ -158,7 +159,7 @@ class Judge:
         stored = self.store.counters()
         for source in self._sources:
             name = source.name
-            self._covered[name] = self.facts[name].resume(self.store.position(name))
+            self._covered[name] = self.counts.by_source[name].resume(self.store.position(name))
             self.accountings[name] = {
                 unit: _restored(stored, f"judge {name} {unit}", unit) for unit in ("segments", "flows")
             }
@@ -185,8 +186,8 @@ class Judge:
         self._rounds += 1
         if self._rounds % _COMPACT_EVERY == 0:
             for source in self._sources:
-                self.facts[source.name].compact(self.store.position(source.name))
-        for facts in self.facts.values():
+                self.counts.by_source[source.name].compact(self.store.position(source.name))
+        for facts in self.counts.by_source.values():
             report.problems += facts.problems
         return report
 
@@ -202,7 +203,7 @@ class Judge:
         if batch.last <= after:
             return batch
         if not again and batch.counts.height:
-            self.facts[source.name].write(batch.counts, after + 1, batch.last)
+            self.counts.by_source[source.name].write(batch.counts, after + 1, batch.last)
         accountings = self._added(source.name, batch)
         due = batch.clock if source.whole else epoch_due(batch.clock, self.settings)
         self.store.record_round(RoundResult(
@@ -210,7 +211,7 @@ class Judge:
             sightings=self._sightings(batch, whole=source.whole), epoch_due=due, files=tuple(batch.files),
             counters=tuple(_samples(source.name, accountings)), exporters=self._exporters(),
         ))  # fmt: skip
-        self.facts[source.name].note(batch.last)
+        self.counts.by_source[source.name].note(batch.last)
         self._covered[source.name] = max(covered, batch.last)
         self.accountings[source.name] = accountings
         report.segments += batch.segments.read
@@ -285,33 +286,10 @@ class Judge:
         """
         if not devices:
             return {}
-        counts = self.counts(devices)
+        counts = self.counts.of_devices(devices)
         hours = octets_by_hour(counts)
         verdicts = self.identifier.verdicts(counts, _identity(devices))
         return {v.device: (v.model_dump(mode="json"), hours.get(v.device, ())) for v in verdicts}
-
-    def counts(self, devices: Sequence[DueDevice]) -> pl.DataFrame:
-        """Counts of devices in the days before their last flow, with their ids, sorted by key."""
-        window = timedelta(days=self.settings.window_days)
-        rows = [
-            (name, device.id, max(_hour(first), _midnight(device.last_seen - window)), last)
-            for device in devices
-            for name, first, last in device.names
-        ]
-        if not rows:
-            return COUNTS.empty()
-        names = pl.DataFrame(
-            rows, orient="row",
-            schema={"device": pl.String, "id": pl.String, "since": COUNTS.schema["time"],
-                    "until": COUNTS.schema["time"]},
-        )  # fmt: skip
-        since = min(row[2] for row in rows)
-        frames = [facts.read(names["device"].unique().to_list(), since) for facts in self.facts.values()]
-        counts = pl.concat(frames).join(names, on="device")
-        counts = counts.filter(pl.col("time").is_between("since", "until")).with_columns(device="id")
-        if not counts.height:
-            return COUNTS.empty()
-        return COUNTS.conform(sort_counts(pl.DataFrame(merge_counts(counts.select(COUNTS.names)))))
 
     def _group(self, report: RoundReport) -> None:
         """Group the unknown devices, when verdicts have changed, and only when nothing else is waiting."""
@@ -320,7 +298,7 @@ class Judge:
             return
         self._grouped, self._regroup = now, False
         unknown = self.store.unknown_devices(limit=MOST_UNKNOWN)
-        groups = self.identifier.groups(self.counts(unknown)) if unknown else None
+        groups = self.identifier.groups(self.counts.of_devices(unknown)) if unknown else None
         self.store.record_groups(
             [] if groups is None else [(group.devices, group.shared) for group in groups.groups]
         )
@@ -380,11 +358,3 @@ def _restored(samples: Sequence[CounterSample], stage: str, unit: str) -> Accoun
         else:
             getattr(accounting, sample.outcome)[sample.reason] = sample.value
     return accounting
-
-
-def _hour(moment: datetime) -> datetime:
-    return moment.replace(minute=0, second=0, microsecond=0)
-
-
-def _midnight(moment: datetime) -> datetime:
-    return moment.replace(hour=0, minute=0, second=0, microsecond=0)

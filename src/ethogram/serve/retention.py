@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import time
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ethogram.config import RetentionSettings
+from ethogram.serve.facts import midnight_before
 from ethogram.serve.judge import Judge
 from ethogram.serve.segments import segments_in
 
@@ -68,13 +69,9 @@ class Retention:
                     removed += 1
         if self._settings.identity_days:
             removed += judge.store.forget_facts(now - timedelta(days=self._settings.identity_days))
-        for name, facts in judge.facts.items():
+        for name, facts in judge.counts.by_source.items():
             facts.compact(judge.store.position(name))
             # Old captures have old counts: what is too old follows the data, not the day on which it was read.
             latest = min(now, judge.store.clock() or now)
-            removed += facts.remove_before(_first_day(latest, self._settings.count_days))
+            removed += facts.remove_before(midnight_before(latest, self._settings.count_days).date())
         return removed
-
-
-def _first_day(now: datetime, days: int) -> date:
-    return (now.astimezone(UTC) - timedelta(days=days)).date()

@@ -32,6 +32,7 @@ from ethogram.schema import COUNTS, IDENTITY, DevicePeer, DueDevice, ServiceHeal
 from ethogram.serve import device_past
 from ethogram.serve.alert_rules import AlertRules, ServiceState
 from ethogram.serve.collector import COUNTERS, Collector, CollectorSettings
+from ethogram.serve.facts import midnight_before
 from ethogram.serve.feedback import ConfirmedLibrary
 from ethogram.serve.judge import Judge
 from ethogram.serve.library_files import LibraryFiles
@@ -39,6 +40,7 @@ from ethogram.serve.rejudge import LibraryChange
 from ethogram.serve.retention import Retention
 from ethogram.serve.sources import CollectorSegments, SegmentSource, WatchedFolder
 from ethogram.serve.store import Store
+from ethogram.serve.stored_counts import StoredCounts
 
 if TYPE_CHECKING:
     from ethogram.serve.api.server import WebServer
@@ -378,7 +380,7 @@ class Service:
         """Days with traffic of devices in the days before their latest flow."""
         if self._judge is None:
             return {}
-        counts = self._judge.counts(devices)
+        counts = self._judge.counts.of_devices(devices)
         days = counts.group_by("device").agg(pl.col("time").dt.date().n_unique())
         return {str(device): int(number) for device, number in days.iter_rows()}
 
@@ -386,6 +388,10 @@ class Service:
         """A judge over this store and the stored counts that reads no segments, for commands beside the service."""
         identifier = self._files.new(self._confirmed.open())
         return Judge(store, self.folder / "facts", (), identifier, self._settings.judge, stored=SOURCES)
+
+    def stored_counts(self) -> StoredCounts:
+        """The stored counts, for commands beside the service that judge nothing."""
+        return StoredCounts(self.folder / "facts", SOURCES, self._settings.judge.window_days)
 
     def _ready_judge(self) -> Judge:
         """The judge, with the libraries as they are on disk now."""
@@ -409,7 +415,7 @@ class Service:
 
     def _confirm(self, judge: Judge) -> None:
         """Keep the library of confirmed devices, judge with it, and show what cannot be read."""
-        changed = self._confirmed.update(judge.store.confirmed(), judge.counts)
+        changed = self._confirmed.update(judge.store.confirmed(), judge.counts.of_devices)
         if changed or (not self._confirmed_open and self._confirmed.path.exists()):
             try:
                 judge.identifier.add(self._confirmed.open())
@@ -547,7 +553,7 @@ class Service:
         names = [key.value for key in detail.keys if key.kind == "flow"]
         since = detail.row.last_seen - timedelta(days=ACTIVITY_DAYS)
         sums: dict[tuple[datetime, str], float] = {}
-        for facts in judge.facts.values():
+        for facts in judge.counts.by_source.values():
             hours = facts.hourly(since, names)
             for hour, protocol, port, octets in hours.select("time", "protocol", "port", "octets").iter_rows():
                 key = (hour, service_name(protocol, port))
@@ -561,8 +567,7 @@ class Service:
         if detail is None or judge is None:
             return [], COUNTS.empty()
         names = [key.value for key in detail.keys if key.kind == "flow"]
-        since = device_past.since_of(detail.row.last_seen, days)
-        return names, device_past.read_counts(list(judge.facts.values()), names, since)
+        return names, judge.counts.of_names(names, midnight_before(detail.row.last_seen, days))
 
     def peers(self, device: str) -> Sequence[DevicePeer]:
         """Other ends of a device by name in its latest week, then, of what has no name, by network in the latest hour.
