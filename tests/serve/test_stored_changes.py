@@ -66,6 +66,9 @@ def test_the_command_reads_the_store_of_the_service(watched: Path, capsys: pytes
     assert "has not run with this folder" in capsys.readouterr().err
     assert app.main(["changes", "a.pcap", "b.pcap", "--data", str(watched)]) == 2
     assert "--data: belongs to the live service" in capsys.readouterr().err
+    for option in (["--names", "leases"], ["--no-verdicts"], ["--from", "2026-03-01"], ["--local", "10.0.0.0/8"]):
+        assert app.main(["changes", "--data", str(watched), *option]) == 2
+        assert f"{option[0]}: belongs to inputs" in capsys.readouterr().err
 
 
 def test_an_empty_store_has_nothing_to_compare(tmp_path: Path) -> None:

@@ -2,49 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ethogram.cli.options import (
-    DeviceFileOption,
-    DevicesOnly,
-    DnsLogs,
-    From,
     KnowledgeOption,
     LibraryOption,
-    Local,
-    Names,
-    NamesMapping,
     ReportFormat,
     ReportFormatOption,
-    TimeZone,
-    To,
-    UseIdentity,
     duration_option,
 )
 from ethogram.cli.reading import end_with, show_log
+from ethogram.cli.reading_options import with_reading_options
 from ethogram.cli.run import read_progress
 from ethogram.cli.service_options import Config, Data, StorePlace, existing_store, service_settings
-from ethogram.cli.terminal import results, write_csv, write_json
+from ethogram.cli.standard_input import input_path
+from ethogram.cli.tables import write_records
+from ethogram.cli.terminal import results
 from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ethogram.config.serve import ServeSettings
+    from ethogram.pipeline.read_options import ReadOptions
     from ethogram.schema import NetworkChange, NetworkChanges
 
 __all__ = ["command"]
 
 
+@with_reading_options()
 def command(
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="IN", help="The earlier and the later input of any kind; with --since, any number.",
-                       show_default=False),
+        typer.Argument(metavar="IN", help="The earlier and the later input of any kind; with --since, any number; - "
+                       "for standard input.", show_default=False, parser=input_path),
     ] = None,
     since: Annotated[
         int | None,
@@ -58,39 +53,27 @@ def command(
         bool, typer.Option("--all", help="Also list differences that are probably chance.")
     ] = False,
     form: ReportFormatOption = ReportFormat.TABLE,
-    devices: DeviceFileOption = None,
-    devices_only: DevicesOnly = False,
-    names: Names = None,
-    names_mapping: NamesMapping = None,
-    dns_log: DnsLogs = None,
-    time_zone: TimeZone = "UTC",
-    identity: UseIdentity = True,
     knowledge: KnowledgeOption = None,
-    local: Local = None,
-    time_from: From = None,
-    time_to: To = None,
     config: Config = None,
     data: Data = None,
     store: StorePlace = None,
+    *,
+    reading: ReadOptions,
 ) -> int:  # fmt: skip
     """Say what changed on a network: devices, verdicts, services and names of other ends.
 
-    Give an earlier and a later input, or any inputs and --since; without inputs, the live service's stored counts are
-    compared (--since: 1d). A device's services and names are compared by the
-    hours in which it uses them and by their octets; of those that are listed, one in twenty at most is expected to
-    differ by chance. The same change of several devices is listed once.
+    Give an earlier and a later input, or any inputs and --since; without inputs, the stored counts of the live service
+    are compared (--since: 1d). The services and names of a device are compared by the hours in which it uses them and
+    by their octets; of those that are listed, one in twenty at most is expected to differ by chance. The same change of
+    several devices is listed once.
     """
     span = None if since is None else timedelta(seconds=since)
     if inputs:
         from ethogram.pipeline.changes import changes
         from ethogram.pipeline.device_identifier import DeviceIdentifier
-        from ethogram.pipeline.read_options import read_options
 
-        refuse_both(config, data, store)
-        reading = read_options(
-            devices, local, time_from, time_to, devices_only=devices_only, names=tuple(names or ()),
-            names_mapping=names_mapping, dns_logs=tuple(dns_log or ()), time_zone=time_zone, identity=identity,
-        )  # fmt: skip
+        _refuse("belongs to the live service, which is compared when no input is given",
+                {"--config": config, "--data": data, "--store": store})  # fmt: skip
         with read_progress("biflows") as advance:
             run = changes(
                 inputs, since=span, reading=reading, every=every, on_progress=advance,
@@ -99,24 +82,23 @@ def command(
         show_log(run.log, summary=form is ReportFormat.TABLE)
         found, errors = run.changes, run.log.errors
     else:
+        _refuse("belongs to inputs; the live service is compared by what it has stored",
+                {"--library": library, "--knowledge": knowledge, "--no-verdicts": None if verdicts else True,
+                 **dict.fromkeys(reading.given, True)})  # fmt: skip
         found, errors = _of_service(service_settings(config, data, store), span or timedelta(days=1), every=every), []
     if form is ReportFormat.TABLE:
         _show(results(), found)
-    elif form is ReportFormat.JSON:
-        write_json(found.to_dict())
-    elif form is ReportFormat.JSONL:
-        for change in found.changes:
-            write_json(change.to_dict(), indent=False)
     else:
-        write_csv(COLUMNS, [_csv_row(change) for change in found.changes])
+        lines = (change.to_dict() for change in found.changes)
+        write_records(form, found.to_dict(), lines, COLUMNS, map(_csv_row, found.changes))
     return end_with(errors)
 
 
-def refuse_both(config: Path | None, data: Path | None, store: str | None) -> None:
-    """Refuse options of the service beside inputs."""
-    given = [name for name, value in (("--config", config), ("--data", data), ("--store", store)) if value is not None]
-    if given:
-        raise UsageError(f"{given[0]}: belongs to the live service, which is compared when no input is given")
+def _refuse(why: str, options: Mapping[str, object]) -> None:
+    """Refuse options that have no effect."""
+    for name, value in options.items():
+        if value is not None:
+            raise UsageError(f"{name}: {why}")
 
 
 def _of_service(settings: ServeSettings, since: timedelta, *, every: bool) -> NetworkChanges:

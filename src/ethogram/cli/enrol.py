@@ -3,37 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ethogram.cli.options import (
     DAY_S,
-    DeviceFileOption,
-    DevicesOnly,
-    DnsLogs,
     Encoder,
     Epoch,
     Force,
-    From,
     Inputs,
     LabelFile,
     Licence,
-    Local,
-    Names,
-    NamesMapping,
-    TimeZone,
-    To,
     UseFlows,
 )
 from ethogram.cli.outputs import check_library, is_standard_output, save_library
 from ethogram.cli.reading import end_with, show_log
+from ethogram.cli.reading_options import with_reading_options
 from ethogram.cli.run import progress, read_progress
 from ethogram.cli.terminal import report
+
+if TYPE_CHECKING:
+    from ethogram.pipeline.read_options import ReadOptions
 
 __all__ = ["command"]
 
 
+@with_reading_options(identity=False)
 def command(
     inputs: Inputs,
     labels: Annotated[Path, LabelFile],
@@ -48,16 +44,9 @@ def command(
     encoder: Encoder = None,
     flows: UseFlows = True,
     licence: Licence = "",
-    devices: DeviceFileOption = None,
-    devices_only: DevicesOnly = False,
-    names: Names = None,
-    names_mapping: NamesMapping = None,
-    dns_log: DnsLogs = None,
-    time_zone: TimeZone = "UTC",
-    local: Local = None,
-    time_from: From = None,
-    time_to: To = None,
     force: Force = False,
+    *,
+    reading: ReadOptions,
 ) -> int:
     """Enrol labelled devices: their windows become a library to identify other devices by.
 
@@ -68,16 +57,10 @@ def command(
     from ethogram.pipeline.identify import check_encoder
     from ethogram.pipeline.learnt import learn_enrolled
     from ethogram.pipeline.library import open_library
-    from ethogram.pipeline.read_options import read_options
 
     check_encoder(encoder, flows=flows)
-    check_library(output, (*inputs, labels, encoder, devices, *(names or ()), *(dns_log or ())), force=force)
+    check_library(output, (*inputs, labels, encoder, *reading.files), force=force)
     options = EnrolOptions(output.name, source, licence, encoder, flows, epoch)
-    reading = read_options(
-        devices, local, time_from, time_to, devices_only=devices_only, names=tuple(names or ()),
-        names_mapping=names_mapping, dns_logs=tuple(dns_log or ()),
-        time_zone=time_zone,
-    )  # fmt: skip
     known = None if extend is None else open_library(extend)
     named = read_labels(labels)
     with read_progress("biflows") as advance:

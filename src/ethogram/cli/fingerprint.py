@@ -10,33 +10,27 @@ import typer
 from ethogram._parse import parse_key, parse_weight
 from ethogram.cli.options import (
     DAY_S,
-    DeviceFileOption,
-    DevicesOnly,
-    DnsLogs,
     Epoch,
     Force,
-    From,
     Granularity,
     Inputs,
     Json,
-    Local,
-    Names,
-    NamesMapping,
-    TimeZone,
-    To,
     duration_option,
 )
 from ethogram.cli.outputs import TABLE, check_output
 from ethogram.cli.reading import end_with, show_log
+from ethogram.cli.reading_options import with_reading_options
 from ethogram.cli.run import read_progress
 from ethogram.cli.terminal import report, write_json
 
 if TYPE_CHECKING:
     from ethogram.pipeline.fingerprints import FingerprintRun
+    from ethogram.pipeline.read_options import ReadOptions
 
 __all__ = ["command"]
 
 
+@with_reading_options(identity=False)
 def command(
     inputs: Inputs,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Fingerprints to write (Parquet).")],
@@ -71,25 +65,17 @@ def command(
     ] = 0,
     other_protocols: Annotated[bool, typer.Option(help="Also count protocols other than TCP and UDP.")] = False,
     keep_probes: Annotated[bool, typer.Option(help="Count inbound flows without an answer.")] = False,
-    devices: DeviceFileOption = None,
-    devices_only: DevicesOnly = False,
-    names: Names = None,
-    names_mapping: NamesMapping = None,
-    dns_log: DnsLogs = None,
-    time_zone: TimeZone = "UTC",
-    local: Local = None,
-    time_from: From = None,
-    time_to: To = None,
     force: Force = False,
     as_json: Json = False,
+    *,
+    reading: ReadOptions,
 ) -> int:  # fmt: skip
     """Export fingerprints: windows in which a device behaves the same for long enough, with its services."""
     weight, parts = parse_weight(prevalence, "--prevalence"), parse_key(key, "--key")
     from ethogram.config import CountSettings, ExporterSettings
     from ethogram.pipeline.fingerprints import fingerprint, write_fingerprints
-    from ethogram.pipeline.read_options import read_options
 
-    check_output(output, TABLE, (*inputs, devices, *(names or ()), *(dns_log or ())), force=force)
+    check_output(output, TABLE, (*inputs, *reading.files), force=force)
     settings = ExporterSettings.of(
         epoch_s=epoch, threshold=threshold, runs=runs, compare=compare, mode=mode, min_flows=min_flows,
         min_epochs=min_epochs, max_epochs=max_epochs, gap_s=gap, key=dict.fromkeys(parts, True),
@@ -98,11 +84,6 @@ def command(
     counting = CountSettings.of(
         sub_epoch_s=min(3_600, epoch), other_protocols=other_protocols, drop_probes=not keep_probes
     )
-    reading = read_options(
-        devices, local, time_from, time_to, devices_only=devices_only, names=tuple(names or ()),
-        names_mapping=names_mapping, dns_logs=tuple(dns_log or ()),
-        time_zone=time_zone,
-    )  # fmt: skip
     with read_progress("biflows") as advance:
         run = fingerprint(
             inputs, settings, counting, reading, learn_days=learn_ports, on_progress=advance,

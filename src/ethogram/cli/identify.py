@@ -4,39 +4,33 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ethogram.cli.inventory import show_inventory
 from ethogram.cli.options import (
     DAY_S,
-    DeviceFileOption,
-    DevicesOnly,
-    DnsLogs,
     Encoder,
     Epoch,
-    From,
     Inputs,
     KnowledgeOption,
     Level,
     LevelOption,
     LibraryOption,
-    Local,
     Method,
-    Names,
-    NamesMapping,
     PinFile,
     ReportFormat,
     ReportFormatOption,
-    TimeZone,
-    To,
     UseFlows,
-    UseIdentity,
 )
 from ethogram.cli.reading import end_with, show_log
+from ethogram.cli.reading_options import with_reading_options
 from ethogram.cli.run import progress, read_progress
 from ethogram.cli.terminal import results, write_text
+
+if TYPE_CHECKING:
+    from ethogram.pipeline.read_options import ReadOptions
 
 __all__ = ["command"]
 
@@ -49,6 +43,7 @@ class Per(StrEnum):
     EPOCH = "epoch"
 
 
+@with_reading_options()
 def command(
     inputs: Inputs,
     library: LibraryOption = None,
@@ -66,17 +61,9 @@ def command(
     encoder: Encoder = None,
     flows: UseFlows = True,
     epoch: Epoch = DAY_S,
-    devices: DeviceFileOption = None,
-    devices_only: DevicesOnly = False,
-    names: Names = None,
-    names_mapping: NamesMapping = None,
-    dns_log: DnsLogs = None,
-    time_zone: TimeZone = "UTC",
-    identity: UseIdentity = True,
     knowledge: KnowledgeOption = None,
-    local: Local = None,
-    time_from: From = None,
-    time_to: To = None,
+    *,
+    reading: ReadOptions,
 ) -> int:  # fmt: skip
     """Identify the device behind each address, with a score and the reason.
 
@@ -89,16 +76,10 @@ def command(
     from ethogram.identify.render import likeliest_labels, to_csv, to_json, to_jsonl
     from ethogram.pipeline.identify import IdentifyOptions, identify
     from ethogram.pipeline.libraries import open_libraries
-    from ethogram.pipeline.read_options import read_options
 
     options = IdentifyOptions(
         per=per.value, level=level.value, closed=closed, method=method, encoder=encoder, flows=flows, epoch_s=epoch,
         knowledge=knowledge,
-    )  # fmt: skip
-    reading = read_options(
-        devices, local, time_from, time_to, devices_only=devices_only, names=tuple(names or ()),
-        names_mapping=names_mapping, dns_logs=tuple(dns_log or ()),
-        time_zone=time_zone, identity=identity,
     )  # fmt: skip
     given = read_labels(labels) if labels is not None else []
     known, learning = open_libraries(library or []), progress("learning the library")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ethogram.cli.options import KnowledgeOption, ReportFormat, ReportFormatOption
-from ethogram.cli.terminal import report, results, write_csv, write_json, write_line
+from ethogram.cli.tables import write_records
+from ethogram.cli.terminal import report, results, write_line
 
 if TYPE_CHECKING:
     from ethogram.knowledge.query import Answer
@@ -57,16 +58,13 @@ def command(
     if form is ReportFormat.TABLE:
         for query, facts in answers.items():
             _show(query, facts)
-    elif form is ReportFormat.CSV:
-        write_csv(_COLUMNS, ([row[name] for name in _COLUMNS] for row in _rows(answers)))
-    elif form is ReportFormat.JSONL:
-        for row in _rows(answers):
-            write_json(row, indent=False)
     else:
-        document = [
+        queries_answered = [
             {"query": query, "answers": [asdict(answer) for answer in facts]} for query, facts in answers.items()
         ]
-        write_json({"format": "ethogram.knowledge/1", "rejected_rows": known.rejected, "queries": document})
+        document = {"format": "ethogram.knowledge/1", "rejected_rows": known.rejected, "queries": queries_answered}
+        rows = _rows(answers)
+        write_records(form, document, rows, _COLUMNS, ([row[name] for name in _COLUMNS] for row in rows))
 
 
 def _rows(answers: dict[str, list[Answer]]) -> list[dict[str, str]]:

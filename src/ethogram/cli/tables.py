@@ -1,18 +1,32 @@
-"""Tables of figures on standard output, in the formats that all research commands share."""
+"""Records and tables on standard output, in the formats that commands share."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ethogram.cli.options import ReportFormat
-from ethogram.cli.terminal import results, write_frames, write_json
+from ethogram.cli.terminal import results, write_csv, write_frames, write_json
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["show_table", "write_tables"]
+__all__ = ["show_table", "write_records", "write_tables"]
+
+
+def write_records(
+    form: ReportFormat, document: object, lines: Iterable[object], names: Sequence[str],
+    rows: Iterable[Iterable[object]],
+) -> None:  # fmt: skip
+    """Write records as one JSON document, as JSON lines, or as CSV; iterables that are not needed are not read."""
+    if form is ReportFormat.JSON:
+        write_json(document)
+    elif form is ReportFormat.JSONL:
+        for line in lines:
+            write_json(line, indent=False)
+    else:
+        write_csv(names, rows)
 
 
 def write_tables(form: ReportFormat, head: Mapping[str, Any], tables: dict[str, pl.DataFrame]) -> None:

@@ -9,42 +9,36 @@ import typer
 
 from ethogram.cli.options import (
     DAY_S,
-    DeviceFileOption,
-    DevicesOnly,
-    DnsLogs,
     Encoder,
     Epoch,
     Force,
-    From,
     Inputs,
     Level,
     LevelOption,
-    Local,
     Method,
-    Names,
-    NamesMapping,
     ReportFormat,
     ReportFormatOption,
-    TimeZone,
-    To,
     UseFlows,
-    UseIdentity,
 )
 from ethogram.cli.outputs import check_library, is_standard_output
 from ethogram.cli.reading import end_with, show_log
+from ethogram.cli.reading_options import with_reading_options
 from ethogram.cli.run import progress, read_progress
-from ethogram.cli.terminal import report, results, write_csv, write_json
+from ethogram.cli.tables import write_records
+from ethogram.cli.terminal import report, results
 from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ethogram.identify.library import Identity
+    from ethogram.pipeline.read_options import ReadOptions
     from ethogram.pipeline.unknown_groups import UnknownGroups
 
 __all__ = ["command", "named_groups"]
 
 
+@with_reading_options()
 def command(
     inputs: Inputs,
     library: Annotated[
@@ -73,17 +67,9 @@ def command(
     encoder: Encoder = None,
     flows: UseFlows = True,
     epoch: Epoch = DAY_S,
-    devices: DeviceFileOption = None,
-    devices_only: DevicesOnly = False,
-    names: Names = None,
-    names_mapping: NamesMapping = None,
-    dns_log: DnsLogs = None,
-    time_zone: TimeZone = "UTC",
-    identity: UseIdentity = True,
-    local: Local = None,
-    time_from: From = None,
-    time_to: To = None,
     force: Force = False,
+    *,
+    reading: ReadOptions,
 ) -> int:
     """Group the devices that are unknown, and enrol the groups that are given a name.
 
@@ -94,7 +80,6 @@ def command(
     from ethogram.pipeline.identify import IdentifyOptions, check_encoder
     from ethogram.pipeline.libraries import PACKAGED_NAME, open_libraries
     from ethogram.pipeline.library_embeddings import write_library
-    from ethogram.pipeline.read_options import read_options
     from ethogram.pipeline.unknown import unknown
 
     check_encoder(encoder, flows=flows)
@@ -109,13 +94,8 @@ def command(
             several = "several libraries" if own else "the bundled library"
             which = f"with {several}" if library else "without --library"
             raise UsageError(f"--name {which}: name a library to write with -o")
-        check_library(target, (*inputs, encoder, devices, *(names or ()), *(dns_log or ())), force=force)
+        check_library(target, (*inputs, encoder, *reading.files), force=force)
     options = IdentifyOptions(level=level.value, method=method, encoder=encoder, flows=flows, epoch_s=epoch)
-    reading = read_options(
-        devices, local, time_from, time_to, devices_only=devices_only, names=tuple(names or ()),
-        names_mapping=names_mapping, dns_logs=tuple(dns_log or ()),
-        time_zone=time_zone, identity=identity,
-    )  # fmt: skip
     known, learning = open_libraries(library) if library else None, progress("learning the library")
     with read_progress("biflows") as advance:
         run = unknown(inputs, known, options, reading, on_progress=advance, learning=learning)
@@ -127,13 +107,9 @@ def command(
         lines = [*enrolled.lines, *write_library(enrolled.library, enrolled.store, target)]
     if form is ReportFormat.TABLE:
         _show(results(), run.groups)
-    elif form is ReportFormat.JSON:
-        write_json(run.groups.model_dump(mode="json"))
-    elif form is ReportFormat.JSONL:
-        for group in run.groups.groups:
-            write_json(group.model_dump(mode="json"), indent=False)
     else:
-        write_csv(*csv_rows(run.groups))
+        lines_of_groups = (group.to_dict() for group in run.groups.groups)
+        write_records(form, run.groups.to_dict(), lines_of_groups, *csv_rows(run.groups))
     report(*lines)
     return end_with(run.log.errors)
 

@@ -9,8 +9,6 @@ counted here. Probabilities are corrected for the number of comparisons (Benjami
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -18,42 +16,35 @@ from numpy.typing import NDArray
 from ethogram.config import KeySettings
 from ethogram.fingerprint.key import with_service
 
-__all__ = ["LEAST_FACTOR", "CountsCompared", "compare_counts"]
+__all__ = ["LEAST_FACTOR", "compare_counts"]
 
 LEAST_FACTOR = 3.0
 """A service grew or shrank if its octets in an hour of use differ by this factor, at least."""
 LEAST_HOURS = 3
 """Hours of use in each span, at least, before volumes are compared."""
 SERVICE = KeySettings(role=True, scope=True)
+UNANSWERED = (pl.col("role").cast(pl.String) == "server") & ~pl.col("answered")
 
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class CountsCompared:
-    """Services and names of devices that are in both spans, compared.
-
-    Parameters
-    ----------
-    rows
-        One row per ``device``, ``unit`` (``service`` or ``peer``) and ``subject``: hours of use ``hours_before`` and
-        ``hours_after``, octets in an hour of the device's traffic ``before`` and ``after``, ``first`` hour of use in
-        the second span, ``direction`` (``appeared``, ``vanished``, ``grew``, ``shrank``), and ``probability``.
-    attempts
-        Rows left out since the device did not answer: what others try is no behaviour of the device.
-    """
-
-    rows: pl.DataFrame
-    attempts: int
-
-
-def compare_counts(before: pl.DataFrame, after: pl.DataFrame) -> CountsCompared:
+def compare_counts(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     """Compare the services and names of the devices that have traffic in both spans.
+
+    Requests of other hosts that a device does not answer are left out.
 
     Parameters
     ----------
     before, after
         Counts of two spans (:data:`ethogram.schema.COUNTS`), by hour.
+
+    Returns
+    -------
+    pl.DataFrame
+        One row per ``device``, ``unit`` (``service`` or ``peer``) and ``subject``: hours of use ``hours_before`` and
+        ``hours_after`` of the hours with traffic ``active_before`` and ``active_after``; octets in an hour with traffic
+        ``before`` and ``after``; ``first`` hour of use in the second span; ``direction`` (``appeared``, ``vanished``,
+        ``grew``, ``shrank``); and ``probability`` of such a difference by chance.
 
     References
     ----------
@@ -68,28 +59,16 @@ def compare_counts(before: pl.DataFrame, after: pl.DataFrame) -> CountsCompared:
     ...              "role": "client", "scope": "wan", "answered": True, "flows": 1, "octets_out": 900}
     ...             for hour in range(24) for port in ports]
     ...     return pl.DataFrame(rows, schema=COUNTS.schema, orient="row")
-    >>> compared = compare_counts(hours(1, [443]), hours(2, [443, 23]))
-    >>> compared.rows.filter(pl.col("probability") < 0.05).select("subject", "direction").row(0)
+    >>> rows = compare_counts(hours(1, [443]), hours(2, [443, 23]))
+    >>> rows.filter(pl.col("probability") < 0.05).select("subject", "direction").row(0)
     ('TCP/23 client wan', 'appeared')
     """
-    sides = [_kept(side) for side in (before, after)]
-    both = set(before["device"].unique()) & set(after["device"].unique())
-    devices = pl.Series("device", sorted(both), dtype=pl.String)
-    sides = [side.filter(pl.col("device").is_in(devices.implode())) for side in sides]
-    active = [
-        side.filter(pl.col("device").is_in(devices.implode())).group_by("device").agg(active=pl.col("time").n_unique())
-        for side in (before, after)
-    ]
-    named = [with_service(side, SERVICE) for side in sides]
+    devices = pl.Series(sorted(set(before["device"].unique()) & set(after["device"].unique())), dtype=pl.String)
+    sides = [side.filter(pl.col("device").is_in(devices.implode())) for side in (before, after)]
+    active = [side.group_by("device").agg(active=pl.col("time").n_unique()) for side in sides]
+    named = [with_service(side.filter(~UNANSWERED), SERVICE) for side in sides]
     used = [pl.concat([_hours(side, "service", "service"), _hours(side, "name", "peer")]) for side in named]
-    rows = _joined(used, active)
-    attempts = sum(side.height for side in (before, after)) - sum(_kept(side).height for side in (before, after))
-    return CountsCompared(_tested(rows), attempts)
-
-
-def _kept(counts: pl.DataFrame) -> pl.DataFrame:
-    """Counts without requests of others that the device did not answer."""
-    return counts.filter(~((pl.col("role").cast(pl.String) == "server") & ~pl.col("answered")))
+    return _tested(_joined(used, active))
 
 
 def _hours(side: pl.DataFrame, subject: str, unit: str) -> pl.DataFrame:
@@ -127,11 +106,10 @@ def _tested(rows: pl.DataFrame) -> pl.DataFrame:
     volume = _volume(rows)
     # Two tests of one pair: the smaller probability counts twice.
     probability = _corrected(np.minimum(1.0, 2 * np.minimum(frequency, volume)))
-    rates = rows["before"].to_numpy(), rows["after"].to_numpy()
+    ratio = _ratio(rows)
     direction = np.where(before == 0, "appeared", np.where(after == 0, "vanished",
-                         np.where(rates[1] >= rates[0], "grew", "shrank")))  # fmt: skip
-    factor = np.maximum(rates[0], rates[1]) / np.maximum(np.minimum(rates[0], rates[1]), 1.0)
-    steady = (before > 0) & (after > 0) & (factor < LEAST_FACTOR)
+                         np.where(ratio >= 1, "grew", "shrank")))  # fmt: skip
+    steady = (before > 0) & (after > 0) & ~_far(ratio)
     return rows.drop("octets", "octets_after").with_columns(
         direction=pl.Series(direction.astype(str), dtype=pl.String),
         probability=pl.Series(np.where(steady, 1.0, probability)),
@@ -156,11 +134,20 @@ def _volume(rows: pl.DataFrame) -> Floats:
     from scipy.stats import mannwhitneyu
 
     result = np.ones(rows.height)
-    ratio = rows["after"].to_numpy() / np.maximum(rows["before"].to_numpy(), 1.0)
     enough = (rows["hours_before"].to_numpy() >= LEAST_HOURS) & (rows["hours_after"].to_numpy() >= LEAST_HOURS)
-    for i in np.flatnonzero(enough & ((ratio >= LEAST_FACTOR) | (ratio <= 1 / LEAST_FACTOR))):
+    for i in np.flatnonzero(enough & _far(_ratio(rows))):
         result[i] = mannwhitneyu(rows["octets"][int(i)], rows["octets_after"][int(i)]).pvalue
     return result
+
+
+def _ratio(rows: pl.DataFrame) -> Floats:
+    """Octets in an hour after, by those before; at least one octet each."""
+    before, after = (np.maximum(rows[name].to_numpy(), 1.0) for name in ("before", "after"))
+    return np.asarray(after / before, dtype=np.float64)
+
+
+def _far(ratio: Floats) -> NDArray[np.bool_]:
+    return (ratio >= LEAST_FACTOR) | (ratio <= 1 / LEAST_FACTOR)
 
 
 def _corrected(probability: Floats) -> Floats:

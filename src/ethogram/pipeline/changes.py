@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from ethogram.errors import InputError, UsageError
-from ethogram.fingerprint.changes import CountsCompared, compare_counts
+from ethogram.fingerprint.changes import compare_counts
 from ethogram.identify.explain import service_phrase
 from ethogram.pipeline.counts import CountedFlows, count_inputs
 from ethogram.pipeline.device_identifier import DeviceIdentifier
@@ -154,7 +154,7 @@ def traffic_changes(
     compared = compare_counts(before, after)
     rows = _new_and_silent(before, after, hours, statements or {})
     rows += list(_service_changes(compared, every=every))
-    return compared.rows.height, rows
+    return compared.height, rows
 
 
 def _cut(counts: pl.DataFrame, since: timedelta) -> list[pl.DataFrame]:
@@ -216,8 +216,8 @@ def _verdict_changes(before: Mapping[str, Verdict], after: Mapping[str, Verdict]
     return rows
 
 
-def _service_changes(compared: CountsCompared, *, every: bool) -> Iterable[NetworkChange]:
-    rows = compared.rows if every else compared.rows.filter(pl.col("probability") <= MOST_PROBABLE)
+def _service_changes(compared: pl.DataFrame, *, every: bool) -> Iterable[NetworkChange]:
+    rows = compared if every else compared.filter(pl.col("probability") <= MOST_PROBABLE)
     if every:
         rows = rows.filter(pl.col("probability") < 1.0)
     for row in rows.iter_rows(named=True):

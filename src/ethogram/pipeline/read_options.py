@@ -10,6 +10,7 @@ from typing import Any
 
 from ethogram.config import FlowSettings, MeterSettings
 from ethogram.pipeline.device_names import DeviceNames
+from ethogram.pipeline.unused_options import given_options
 from ethogram.schema import ALWAYS, TimeSpan
 
 __all__ = ["OnProgress", "ReadOptions", "flow_settings", "read_options"]
@@ -60,6 +61,19 @@ class ReadOptions:
     def device_names(self) -> DeviceNames:
         """Read the files that name devices."""
         return DeviceNames.load(self.devices, self.devices_only, self.names, self.names_mapping)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files that are read beside the inputs."""
+        single = (file for file in (self.devices, self.names_mapping) if file is not None)
+        return (*single, *self.names, *self.dns_logs)
+
+    @property
+    def given(self) -> list[str]:
+        """Options that differ from their defaults, as they are spelt on the command line."""
+        values = {"--names-mapping": self.names_mapping, "--no-identity": not self.identity,
+                  "--from": self.span.begin, "--to": self.span.end}  # fmt: skip
+        return given_options(self.name_options, self.flow) + [option for option, value in values.items() if value]
 
     @property
     def name_options(self) -> list[str]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from ethogram._text import json_text
 from ethogram.config import IdentifySettings
 from ethogram.errors import InputError, UsageError
 from ethogram.identify.flow_store import FlowStore
@@ -22,15 +21,13 @@ from ethogram.pipeline.fused import CoarseFallback, identify_with_flows
 from ethogram.pipeline.learnt import identify_by_library
 from ethogram.pipeline.library import enrol_windows, open_library
 from ethogram.pipeline.windows import ObservedWindows, regroup
-from ethogram.schema import UNKNOWN, Fallback, Inventory, Verdict, Window
+from ethogram.schema import UNKNOWN, Fallback, Inventory, Record, Verdict, Window
 
 __all__ = ["Unknown", "UnknownGroup", "UnknownGroups", "enrol_groups", "unknown_groups"]
 
 
-class UnknownGroup(BaseModel):
+class UnknownGroup(Record):
     """Devices that seem to be one product."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     group: str = Field(description="its number, the largest group first; the same input gives the same numbers")
     devices: list[str]
@@ -42,24 +39,14 @@ class UnknownGroup(BaseModel):
     flows: int
 
 
-class UnknownGroups(BaseModel):
+class UnknownGroups(Record):
     """The object that ``ethogram unknown --format json`` prints."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["ethogram.unknown/1"] = "ethogram.unknown/1"
     library: str
     encoder: str = ""
     known: int = Field(description="devices that are known")
     groups: list[UnknownGroup]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, in the form that ``ethogram unknown --format json`` prints."""
-        return self.model_dump(mode="json")
-
-    def to_json(self) -> str:
-        """JSON, in the form that ``ethogram unknown --format json`` prints."""
-        return json_text(self.to_dict(), indent=True)
 
     def to_frame(self) -> pl.DataFrame:
         """One row for each group."""
