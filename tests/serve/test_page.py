@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from serve.browser import AXE, Visit, chromium, visiting
-from serve.web_made import SCRIPT, RunningPage, ToldService, fill, raise_alerts, running_page, small_capture
+from serve.web_made import SCRIPT, FakeService, RunningPage, fill, raise_alerts, running_page, small_capture
 
 PAGES = (
     "", "devices", "unknown", "alerts", "alerts?show=any", "library?q=tcp/9100", "collectors", "capture", "settings",
@@ -249,18 +249,18 @@ def test_what_happens_is_shown_without_reloading(browser: Any) -> None:
         device.locator(".live[data-state=on]").wait_for()
         device.get_by_label("Your label").fill("half a na")
         running.store.label(running.ids[0], "Named elsewhere", "somebody else")
-        device.locator("#told").get_by_text("labelled by somebody else").wait_for()
+        device.locator("#findings").get_by_text("labelled by somebody else").wait_for()
         assert device.get_by_label("Your label").input_value() == "half a na"
 
 
 def test_the_first_run_shows_what_to_switch_on_and_counters_that_move(browser: Any) -> None:
-    told = ToldService(counters={"stages": {"datagrams": {"unit": "messages", "read": 0, "used": 0}}})
-    with running_page(0, told) as running, visiting(browser, running) as visit:
+    service = FakeService(counters={"stages": {"datagrams": {"unit": "messages", "read": 0, "used": 0}}})
+    with running_page(0, service) as running, visiting(browser, running) as visit:
         page = visit.go("")
         assert page.get_by_role("heading", name="Waiting for the first flow").is_visible()
         assert page.get_by_text("udp://127.0.0.1:4739", exact=True).is_visible()
         assert page.get_by_text("reached from this machine only").is_visible()
-        told.counters = {"stages": {"datagrams": {"unit": "messages", "read": 1234, "used": 1234}}}
+        service.counters = {"stages": {"datagrams": {"unit": "messages", "read": 1234, "used": 1234}}}
         page.get_by_text("1,234").wait_for()
         page.get_by_text("no record could be decoded yet").wait_for()
         assert visit.go("devices").get_by_role("heading", name="No devices yet").is_visible()
@@ -272,12 +272,12 @@ def test_the_first_run_shows_what_to_switch_on_and_counters_that_move(browser: A
 def test_what_is_wrong_is_shown_with_what_mends_it(browser: Any) -> None:
     from dataclasses import replace
 
-    told = ToldService(counters={
+    service = FakeService(counters={
         "stages": {"sets": {"unit": "sets", "read": 9, "used": 2, "dropped": {"no template": 7}}},
         "lost": [{"place": "sets", "reason": "no template", "count": 7, "unit": "sets"}],
     })  # fmt: skip
-    told.parts = (replace(told.parts[0], state="degraded", message="disk is full"), *told.parts[1:])
-    with running_page(3, told) as running, visiting(browser, running) as visit:
+    service.parts = (replace(service.parts[0], state="degraded", message="disk is full"), *service.parts[1:])
+    with running_page(3, service) as running, visiting(browser, running) as visit:
         assert visit.go("").get_by_text("Working, with a problem").is_visible()
         page = visit.go("collectors")
         assert page.get_by_text("collector: disk is full").first.is_visible()

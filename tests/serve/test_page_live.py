@@ -14,7 +14,7 @@ from ethogram.cli import main
 from ethogram.config import ServeSettings
 from ethogram.serve.service import Service
 from serve.browser import chromium, visiting
-from serve.web_made import RunningPage, ToldService
+from serve.web_made import FakeService, RunningPage
 
 WAIT_S = 300.0
 """Compiling for first use takes minutes on a busy machine."""
@@ -47,7 +47,7 @@ def live(tmp_path: Path) -> Iterator[tuple[RunningPage, int]]:
             assert time.monotonic() < end, [part for part in service.health() if part.state != "running"]
             time.sleep(0.2)
         url, token = service._web.url, (tmp_path / "token").read_text().strip()
-        yield RunningPage(url, token, service._store, ToldService(), [], tmp_path, None), port  # type: ignore[arg-type]
+        yield RunningPage(url, token, service._store, FakeService(), [], tmp_path, None), port  # type: ignore[arg-type]
     finally:
         service.stop()
 

@@ -22,7 +22,7 @@ from ethogram.serve.api.secrets import first_token
 from ethogram.serve.api.server import WebServer, check_bind
 from ethogram.serve.client import ApiError, Client
 from ethogram.serve.store import Store
-from serve.web_made import SCRIPT, RunningPage, ToldService, raise_alerts, running_page, small_capture
+from serve.web_made import SCRIPT, FakeService, RunningPage, raise_alerts, running_page, small_capture
 
 
 @pytest.fixture(scope="module")
@@ -373,7 +373,7 @@ def test_a_capture_is_judged_with_the_libraries_of_the_service(tmp_path: Path) -
     ethogram.enrol(capture, labels={device: "den"}).save(tmp_path / "mine.jsonl.gz")
     facts = tmp_path / "facts.csv"
     facts.write_text("table,key,subject,value\nvendors,maker,name,Maker\n")
-    service = ToldService(with_files=((str(tmp_path / "mine.jsonl.gz"), "packaged"), str(facts)))
+    service = FakeService(with_files=((str(tmp_path / "mine.jsonl.gz"), "packaged"), str(facts)))
     with running_page(0, service) as page:
         client = Client(page.url, page.token)
         status = finished(client, capture)
@@ -436,10 +436,10 @@ def test_metrics_name_every_counter_with_help(http: httpx.Client) -> None:
 def test_readiness_follows_the_parts() -> None:
     from dataclasses import replace
 
-    told = ToldService()
-    with running_page(0, told) as page:
+    service = FakeService()
+    with running_page(0, service) as page:
         assert httpx.get(page.url + "readyz").json()["ready"]
-        told.parts = (replace(told.parts[0], state="failed", message="port 4739 is in use"), *told.parts[1:])
+        service.parts = (replace(service.parts[0], state="failed", message="port 4739 is in use"), *service.parts[1:])
         answer = httpx.get(page.url + "readyz")
         assert (answer.status_code, answer.json()["ready"]) == (503, False)
         assert "4739" not in answer.text

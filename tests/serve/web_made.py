@@ -1,4 +1,4 @@
-"""A running page for tests: real devices in a store, and a service that only says what it is told."""
+"""A running page for tests: real devices in a store, and a fake service that returns given values."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ def _identity(device: DueDevice) -> dict[str, Any]:
 
 
 @dataclass
-class ToldService:
-    """A service whose parts are what a test says."""
+class FakeService:
+    """A service with given states, counters and settings."""
 
     parts: tuple[ServiceHealth, ...] = (
         ServiceHealth("collector", "running", "", NOW, {"records_s": 1240.0}),
@@ -182,7 +182,7 @@ class RunningPage:
     url: str
     token: str
     store: Store
-    service: ToldService
+    service: FakeService
     ids: list[str]
     folder: Path
     app: FastAPI
@@ -190,26 +190,26 @@ class RunningPage:
 
 @contextmanager
 def running_page(
-    count: int = 0, service: ToldService | None = None, name: str = "", **settings: Any
+    count: int = 0, service: FakeService | None = None, name: str = "", **settings: Any
 ) -> Iterator[RunningPage]:
     """A page with this many devices at a free port of the loopback interface."""
-    told = service or ToldService()
+    fake = service or FakeService()
     values: dict[str, Any] = {"port": 0, "rate_limit": 10_000.0, "burst": 100_000} | settings
     web = WebSettings.of(**values)
     with tempfile.TemporaryDirectory(prefix="ethogram-page-") as place, Store.open(Path(place) / "store.db") as store:
         path = first_token(store, Path(place))
         assert path is not None
         ids = fill(store, count, name=name) if count else []
-        app = create_app(store, told, web, folder=Path(place))
+        app = create_app(store, fake, web, folder=Path(place))
         server = WebServer(app, web)
         server.start()
         try:
-            yield RunningPage(server.url, path.read_text().strip(), store, told, ids, Path(place), app)
+            yield RunningPage(server.url, path.read_text().strip(), store, fake, ids, Path(place), app)
         finally:
             server.stop()
 
 
-def changed(service: ToldService, **values: Any) -> ToldService:
+def changed(service: FakeService, **values: Any) -> FakeService:
     return replace(service, **values)
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "DevicePeer",
     "DeviceRow",
     "DeviceSighting",
+    "DeviceState",
     "DueDevice",
     "EventRow",
     "ExporterRow",

@@ -1,4 +1,4 @@
-"""``/api/v1/alerts``: what needs attention, and what users acknowledge or mute."""
+"""``/api/v1/alerts``: alerts, acknowledging and muting them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from starlette.responses import Response
 from ethogram.schema import ALERT_KINDS, AlertRow, AlertState, Severity
 from ethogram.serve.api.access import Editor, viewer
 from ethogram.serve.api.context import Context
-from ethogram.serve.api.devices import Offset, Service, existing
+from ethogram.serve.api.devices import Limit, Offset, Service, existing
 from ethogram.serve.api.models import (
+    DEVICE_OR_NONE,
+    LARGEST_ID,
     Acknowledged,
     AcknowledgeRequest,
     AlertItem,
@@ -28,14 +30,12 @@ from ethogram.serve.api.models import (
 from ethogram.serve.api.problem import PROBLEM_RESPONSES, ProblemError
 from ethogram.serve.api.replies import json_reply
 
-__all__ = ["AlertFilter", "AlertId", "alert_of", "kinds_of", "router", "until"]
+__all__ = ["AlertFilter", "AlertId", "MuteId", "alert_of", "kinds_of", "router", "until"]
 
 router = APIRouter(prefix="/alerts", tags=["alerts"], dependencies=[Depends(viewer)], responses=PROBLEM_RESPONSES)
 
-_LARGEST = (1 << 53) - 1  # the largest number that JSON in a browser keeps
-AlertId = Annotated[int, Path(ge=1, le=_LARGEST, description="Id of an alert.", examples=[31])]
-_MuteId = Annotated[int, Path(ge=1, le=_LARGEST, description="Id of a mute.", examples=[3])]
-_Limit = Annotated[int, Query(ge=1, le=1000, description="Largest number of rows.")]
+AlertId = Annotated[int, Path(ge=1, le=LARGEST_ID, description="Id of an alert.", examples=[31])]
+MuteId = Annotated[int, Path(ge=1, le=LARGEST_ID, description="Id of a mute.", examples=[3])]
 _KINDS = ["", *ALERT_KINDS]
 
 
@@ -57,7 +57,7 @@ class AlertFilter:
     ] = ""  # fmt: skip
     severity: Annotated[Severity | Literal[""], Query(description="Only this severity.")] = ""
     device: Annotated[
-        str, Query(pattern="^([0-9a-f]{16})?$", description="Only alerts about this device.")
+        str, Query(pattern=DEVICE_OR_NONE, description="Only alerts about this device.")
     ] = ""  # fmt: skip
     search: Annotated[str, Query(max_length=200, description="Words that an alert must contain, all of them.")] = ""
 
@@ -101,7 +101,7 @@ def kinds_of(context: Context) -> list[AlertKindItem]:
 @router.get("", response_model=AlertList, summary="List alerts")
 def alerts(
     request: Request, context: Service, wanted: Annotated[AlertFilter, Depends()], offset: Offset = 0,
-    limit: _Limit = 100,
+    limit: Limit = 100,
 ) -> Response:  # fmt: skip
     """The latest first. An alert is open until its cause ends, or until a user acknowledges it."""
     page = context.store.alerts(**wanted.arguments(), offset=offset, limit=limit)
@@ -121,7 +121,7 @@ def acknowledge(request: Request, context: Service, access: Editor, body: Acknow
     return json_reply(request, Acknowledged(acknowledged=context.store.acknowledge(body.alerts, access.user)))
 
 
-@router.get("/mutes", response_model=MuteList, summary="What is muted")
+@router.get("/mutes", response_model=MuteList, summary="List mutes")
 def mutes(request: Request, context: Service) -> Response:
     """Kinds of alerts and devices about which nothing is raised."""
     return json_reply(request, MuteList.model_validate({"rows": context.store.mutes()}))
@@ -140,8 +140,8 @@ def mute(request: Request, context: Service, access: Editor, body: MuteRequest) 
 
 
 @router.delete("/mutes/{mute}", response_model=MuteList, summary="Remove a mute")
-def unmute(request: Request, context: Service, access: Editor, mute: _MuteId) -> Response:
-    """The answer is what is muted then."""
+def unmute(request: Request, context: Service, access: Editor, mute: MuteId) -> Response:
+    """The answer lists the mutes that remain."""
     if all(row.id != mute for row in context.store.mutes()):
         raise ProblemError(404, f"There is no mute {mute}.")
     context.store.unmute(mute, access.user)

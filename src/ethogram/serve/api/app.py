@@ -40,7 +40,7 @@ _NO_TELEMETRY: TelemetryConfig = {
     "tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False,
 }  # fmt: skip
 _TAGS = [
-    {"name": "devices", "description": "The inventory, and what users say about it."},
+    {"name": "devices", "description": "The inventory, and labels, notes and feedback of users."},
     {"name": "unknown devices", "description": "Groups of unknown devices that behave alike."},
     {"name": "alerts", "description": "What needs attention."},
     {"name": "library", "description": "What devices are compared with."},

@@ -1,4 +1,4 @@
-"""``/api/v1/devices``: the inventory, one device, and what users say about it."""
+"""``/api/v1/devices``: the inventory, one device, and the labels, notes and feedback of users."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from ethogram.serve.api.problem import PROBLEM_RESPONSES, ProblemError
 from ethogram.serve.api.queries import DeviceFilter, all_devices
 from ethogram.serve.api.replies import devices_csv, json_reply
 
-__all__ = ["DeviceId", "Offset", "Service", "document", "existing", "router"]
+__all__ = ["DeviceId", "Limit", "Offset", "Service", "document", "existing", "router"]
 
 router = APIRouter(tags=["devices"], dependencies=[Depends(viewer)], responses=PROBLEM_RESPONSES)
 
 Service = Annotated[Context, Depends(context_of)]
 DeviceId = Annotated[str, Path(pattern="^[0-9a-f]{16}$", description="Id of a device.", examples=["8c1f00aa52d3be97"])]
 Offset = Annotated[int, Query(ge=0, le=1_000_000, description="Position of the first row.")]
-_Limit = Annotated[int, Query(ge=1, le=1000, description="Largest number of rows.")]
+Limit = Annotated[int, Query(ge=1, le=1000, description="Largest number of rows.")]
 
 
 def _field(name: str) -> str:
@@ -88,7 +88,7 @@ def overview(request: Request, context: Service) -> Response:
 )  # fmt: skip
 def devices(
     request: Request, context: Service, wanted: Annotated[DeviceFilter, Depends()], offset: Offset = 0,
-    limit: _Limit = 100,
+    limit: Limit = 100,
     fields: Annotated[list[_Field] | None, Query(description="Only these fields of each device.")] = None,
     form: Annotated[
         Literal["json", "csv"], Query(alias="format", description="CSV has all devices, without offset and limit.")
@@ -124,7 +124,9 @@ def timeline(request: Request, context: Service, device: KnownDevice) -> Respons
     return json_reply(request, Timeline(rows=rows))
 
 
-@router.get("/devices/{device}/similarity", response_model=SimilarityList, summary="A device beside its own past")
+@router.get(
+    "/devices/{device}/similarity", response_model=SimilarityList, summary="Similarity of a device to its own past"
+)  # fmt: skip
 def similarity(request: Request, context: Service, device: KnownDevice) -> Response:
     """Each epoch against the earlier ones: days, or hours while the device is young."""
     epoch_s, rows = context.service.similarity(device)
@@ -142,26 +144,26 @@ def put_label(request: Request, context: Service, access: Editor, device: KnownD
 
 @router.delete("/devices/{device}/label", response_model=DeviceDocument, summary="Remove the label of a device")
 def delete_label(request: Request, context: Service, access: Editor, device: KnownDevice) -> Response:
-    """The device is called what is stated again."""
+    """The statement about the device is shown again."""
     context.store.remove_label(device, access.user)
     return _changed(context, request, device)
 
 
-@router.post("/devices/{device}/confirm", response_model=DeviceDocument, summary="The statement is right")
+@router.post("/devices/{device}/confirm", response_model=DeviceDocument, summary="Confirm the statement about a device")
 def confirm(request: Request, context: Service, access: Editor, device: KnownDevice) -> Response:
     """The confirmation is stored with user and time, and the device joins the library of the service."""
     context.store.confirm(device, access.user)
     return _changed(context, request, device)
 
 
-@router.delete("/devices/{device}/feedback", response_model=DeviceDocument, summary="Take back what was said")
+@router.delete("/devices/{device}/feedback", response_model=DeviceDocument, summary="Withdraw the feedback on a device")
 def withdraw(request: Request, context: Service, access: Editor, device: KnownDevice) -> Response:
-    """The latest confirmation or rejection counts no longer; a confirmed device leaves the library."""
+    """Withdraws the latest confirmation or rejection; a confirmed device leaves the library of the service."""
     context.store.withdraw(device, access.user)
     return _changed(context, request, device)
 
 
-@router.post("/devices/{device}/reject", response_model=DeviceDocument, summary="The statement is wrong")
+@router.post("/devices/{device}/reject", response_model=DeviceDocument, summary="Reject the statement about a device")
 def reject(request: Request, context: Service, access: Editor, device: KnownDevice) -> Response:
     """The device is unknown until something else is stated about it."""
     context.store.reject(device, access.user)
@@ -175,7 +177,7 @@ def put_ignored(request: Request, context: Service, access: Editor, device: Know
     return _changed(context, request, device)
 
 
-@router.delete("/devices/{device}/ignored", response_model=DeviceDocument, summary="Take an ignored device back")
+@router.delete("/devices/{device}/ignored", response_model=DeviceDocument, summary="Stop ignoring a device")
 def delete_ignored(request: Request, context: Service, access: Editor, device: KnownDevice) -> Response:
     """It appears in lists and numbers again."""
     context.store.ignore(device, access.user, ignored=False)
@@ -205,7 +207,7 @@ def split(request: Request, context: Service, access: Editor, device: KnownDevic
 
 
 @router.get("/changes", response_model=ChangeList, summary="Changes of all devices, the latest first")
-def changes(request: Request, context: Service, offset: Offset = 0, limit: _Limit = 100) -> Response:
+def changes(request: Request, context: Service, offset: Offset = 0, limit: Limit = 100) -> Response:
     """Every change has a reason."""
     rows = context.store.changes(offset=offset, limit=limit)
     return json_reply(request, ChangeList.model_validate({"rows": rows}))

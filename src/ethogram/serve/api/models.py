@@ -7,14 +7,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from ethogram.schema import ALERT_KINDS, KINDS, AlertState, Severity
+from ethogram.schema import ALERT_KINDS, KINDS, AlertState, DeviceState, Severity
 
 __all__ = [
-    "AcknowledgeRequest", "Acknowledged", "AlertItem", "AlertKindItem", "AlertKinds", "AlertList", "AuditList",
-    "CaptureStatus", "ChangeList", "CollectorStatus", "DeviceDocument", "DeviceItem", "DeviceList", "GroupLabel",
-    "GroupList", "HealthItem", "HourItem", "KnowledgeAnswer", "LabelRequest", "LibraryStatus", "MergeRequest",
-    "MuteItem", "MuteList", "MuteRequest", "NamedGroup", "NoteRequest", "OverviewDocument", "PeerList", "Readiness",
-    "SimilarityList", "SplitRequest", "Timeline", "UserItem", "UserList", "UserRequest", "UserToken", "WhoAmI",
+    "DEVICE_OR_NONE", "LARGEST_ID", "USER_NAME", "AcknowledgeRequest", "Acknowledged", "AlertItem", "AlertKindItem",
+    "AlertKinds", "AlertList", "AuditList", "CaptureStatus", "ChangeList", "CollectorStatus", "DeviceDocument",
+    "DeviceItem", "DeviceList", "GroupLabel", "GroupList", "HealthItem", "HourItem", "KnowledgeAnswer",
+    "LabelRequest", "LibraryStatus", "MergeRequest", "MuteItem", "MuteList", "MuteRequest", "NamedGroup",
+    "NoteRequest", "OverviewDocument", "PeerList", "Readiness", "SimilarityList", "SplitRequest", "Timeline",
+    "UserItem", "UserList", "UserRequest", "UserToken", "WhoAmI",
 ]  # fmt: skip
 
 
@@ -26,9 +27,12 @@ def _kind(text: str) -> str:
 
 
 Kind = Annotated[str, AfterValidator(_kind), Field(json_schema_extra={"enum": ["", *KINDS]})]
-State = Literal["ignored", "silent", "new", "changed", "several", "unknown", "known"]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)]
 _SEEN = "2026-11-30T08:12:44.120000Z"
+LARGEST_ID = (1 << 53) - 1
+"""The largest integer that JavaScript represents exactly."""
+DEVICE_OR_NONE = "^([0-9a-f]{16})?$"
+USER_NAME = "^[A-Za-z0-9_.@-]{1,64}$"
 
 
 class _Body(BaseModel):
@@ -53,8 +57,8 @@ class DeviceItem(_Answer):
     statement: str = Field(description="the deepest level that is sure, in words", examples=["D-Link camera"])
     level: str = Field(description="level of the statement; `label` for a label of the user", examples=["family"])
     score: float = Field(description="calibrated probability that the statement is right", examples=[0.93])
-    state: State = Field(description="the most important state", examples=["known"])
-    states: list[State] = Field(description="all states that apply", examples=[["known"]])
+    state: DeviceState = Field(description="the most important state", examples=["known"])
+    states: list[DeviceState] = Field(description="all states that apply", examples=[["known"]])
     first_seen: datetime = Field(description="first flow", examples=[_SEEN])
     last_seen: datetime = Field(description="latest flow", examples=[_SEEN])
     octets_a_day: float | None = Field(description="IP octets of both directions per day", examples=[4812.0])
@@ -194,7 +198,7 @@ class Timeline(_Answer):
 
 
 class SimilarityItem(_Answer):
-    """One epoch of a device beside its earlier ones."""
+    """Similarity of one epoch of a device to its earlier ones."""
 
     start: datetime = Field(description="begin of the epoch", examples=["2026-11-30T00:00:00Z"])
     score: float = Field(description="mean similarity to the earlier epochs, 0 to 1", examples=[0.87])
@@ -307,7 +311,7 @@ class AlertItem(_Answer):
     last: datetime = Field(description="when it was raised or changed latest", examples=[_SEEN])
     count: int = Field(description="how many times it happened", examples=[1])
     changed: datetime | None = Field(description="when it was acknowledged or closed", examples=[None])
-    user: str = Field(description="who acknowledged it; empty if nobody", examples=[""])
+    user: str = Field(description="user who acknowledged it; empty: none", examples=[""])
 
 
 class AlertList(_Answer):
@@ -341,7 +345,7 @@ class AlertKinds(_Answer):
 class AcknowledgeRequest(_Body):
     """Alerts to acknowledge."""
 
-    alerts: list[Annotated[int, Field(ge=1, le=(1 << 53) - 1)]] = Field(
+    alerts: list[Annotated[int, Field(ge=1, le=LARGEST_ID)]] = Field(
         min_length=1, max_length=1000, description="ids of alerts", examples=[[31, 32]]
     )
 
@@ -364,7 +368,7 @@ class MuteRequest(_Body):
     kind: Annotated[str, AfterValidator(_alert_kind), Field(json_schema_extra={"enum": ["", *ALERT_KINDS]})] = Field(
         default="", description="kind of alert; empty: any", examples=["silent device"]
     )
-    device: Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{16})?$")] = Field(
+    device: Annotated[str, StringConstraints(pattern=DEVICE_OR_NONE)] = Field(
         default="", description="id of a device; empty: any", examples=["8c1f00aa52d3be97"]
     )
     hours: int | None = Field(
@@ -407,7 +411,7 @@ class UserList(_Answer):
 class UserRequest(_Body):
     """A user to add."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.@-]{1,64}$")] = Field(
+    name: Annotated[str, StringConstraints(pattern=USER_NAME)] = Field(
         description="letters, digits, dots, hyphens, underscores and @", examples=["grafana"]
     )
     role: Literal["viewer", "editor"] = Field(

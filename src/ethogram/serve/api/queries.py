@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from fastapi import Query
 
-from ethogram.schema import DeviceRow
+from ethogram.schema import DeviceRow, DeviceState
 from ethogram.serve.store import Store
 
 __all__ = ["DeviceFilter", "SortColumn", "all_devices"]
@@ -17,7 +17,6 @@ SortColumn = Literal[
     "name", "address", "kind", "vendor", "statement", "score", "network", "first_seen", "last_seen", "octets_a_day",
     "flows", "changed",
 ]  # fmt: skip
-_State = Literal["ignored", "silent", "new", "changed", "several", "unknown", "known"]
 _PART = 1000
 
 
@@ -40,7 +39,7 @@ class DeviceFilter:
     search: Annotated[str, Query(max_length=200, description="Words that a device must contain, all of them.")] = ""
     kind: Annotated[str, Query(max_length=64, description="Only this kind; `-`: not known.")] = ""
     vendor: Annotated[str, Query(max_length=255, description="Only this vendor; `-`: not known.")] = ""
-    state: Annotated[_State | Literal[""], Query(description="Only this state.")] = ""
+    state: Annotated[DeviceState | Literal[""], Query(description="Only this state.")] = ""
     network: Annotated[str, Query(max_length=64, description="Only this network; `-`: not known.")] = ""
     sort: Annotated[SortColumn, Query(description="Column to sort by.")] = "name"
     descending: Annotated[bool, Query(description="The largest first.")] = False

@@ -1,4 +1,4 @@
-"""What the page and the API read from the running service, beside the store."""
+"""What the page and the API read from the running service, in addition to the store."""
 
 from __future__ import annotations
 

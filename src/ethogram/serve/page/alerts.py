@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl
 
-from fastapi import APIRouter, Depends, Form, Path, Query, Request
+from fastapi import APIRouter, Depends, Form, Query, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from ethogram.pipeline.text import plural
 from ethogram.schema import ALERT_KINDS, SEVERITIES
 from ethogram.serve.api.access import Access, Editor, Viewer
-from ethogram.serve.api.alerts import AlertFilter, AlertId, kinds_of, until
+from ethogram.serve.api.alerts import AlertFilter, AlertId, MuteId, kinds_of, until
 from ethogram.serve.api.context import Context
 from ethogram.serve.api.devices import Offset, Service
+from ethogram.serve.api.models import DEVICE_OR_NONE
 from ethogram.serve.page.render import is_part, render
 
 __all__ = ["TITLES", "router"]
@@ -22,7 +24,7 @@ router = APIRouter(prefix="/alerts", default_response_class=HTMLResponse)
 TITLES = {name: kind.title for name, kind in ALERT_KINDS.items()}
 _FILTERS = ("state", "kind", "severity", "device", "search")
 _Back = Annotated[str, Form(max_length=1000)]
-_Any = Literal["", "open", "acknowledged", "closed", "any"]
+_State = Literal["", "open", "acknowledged", "closed", "any"]
 
 
 def _page(
@@ -30,8 +32,8 @@ def _page(
 ) -> HTMLResponse:
     """The list; without a state, alerts that are open."""
     size = context.settings.page_size
-    shown = AlertFilter(**{**vars(wanted), "state": {"": "open", "any": ""}.get(wanted.state, wanted.state)})
-    page = context.store.alerts(**shown.arguments(), offset=offset, limit=size)
+    arguments = wanted.arguments() | {"state": {"": "open", "any": None}.get(wanted.state, wanted.state)}
+    page = context.store.alerts(**arguments, offset=offset, limit=size)
     device = context.store.device(wanted.device) if wanted.device else None
     return render(
         context, access, "alerts_part.html" if part else "alerts.html", "/alerts", wanted=wanted, page=page, done=done,
@@ -43,9 +45,9 @@ def _page(
 @router.get("")
 def alerts(
     request: Request, context: Service, access: Viewer, wanted: Annotated[AlertFilter, Depends()],
-    shown: Annotated[_Any, Query(alias="show")] = "", offset: Offset = 0,
+    shown: Annotated[_State, Query(alias="show")] = "", offset: Offset = 0,
 ) -> Response:  # fmt: skip
-    """What needs attention, the latest first; the address holds the filters."""
+    """Alerts, the latest first; the address holds the filters."""
     wanted = AlertFilter(**{**vars(wanted), "state": shown or wanted.state})
     return _page(context, access, wanted, offset, part=is_part(request))
 
@@ -65,7 +67,7 @@ def acknowledge(
 ) -> Response:  # fmt: skip
     """Acknowledge alerts."""
     count = context.store.acknowledge(alert or [], access.user)
-    done = f"{count} {'alert is' if count == 1 else 'alerts are'} acknowledged."
+    done = f"{plural(count, 'alert is', 'alerts are')} acknowledged."
     return _after(request, context, access, back, done)
 
 
@@ -79,7 +81,7 @@ def reopen(request: Request, context: Service, access: Editor, alert: AlertId, b
 @router.post("/mute")
 def mute(
     request: Request, context: Service, access: Editor, kind: Annotated[str, Form(max_length=32)] = "",
-    device: Annotated[str, Form(pattern="^([0-9a-f]{16})?$")] = "",
+    device: Annotated[str, Form(pattern=DEVICE_OR_NONE)] = "",
     what: Literal["both", "kind", "device"] = Form("both"), hours: Annotated[int, Form(ge=0, le=24 * 366)] = 0,
     back: _Back = "",
 ) -> Response:  # fmt: skip
@@ -91,8 +93,7 @@ def mute(
 
 @router.post("/mutes/{mute}/remove")
 def unmute(
-    request: Request, context: Service, access: Editor, mute: Annotated[int, Path(ge=1, le=(1 << 53) - 1)],
-    back: _Back = "",
+    request: Request, context: Service, access: Editor, mute: MuteId, back: _Back = "",
 ) -> Response:  # fmt: skip
     """Remove a mute."""
     context.store.unmute(mute, access.user)

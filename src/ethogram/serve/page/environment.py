@@ -39,7 +39,7 @@ def _tile(kind: str, big: bool = False) -> Markup:
 
 
 def _bar(value: float, most: float, other: float | None = None) -> Markup:
-    """A bar of a value, and an outline of another value beside it, both as shares of ``most``."""
+    """A bar of a value, and an outline of another value below it, both as shares of ``most``."""
     width = 100 * min(max(value / most, 0.0), 1.0) if most else 0.0
     drawn = Markup('<rect class="track" width="100%" height="100%" rx="2"/>')
     if other is None:

@@ -24,9 +24,10 @@ async def error_page(request: Request, problem: ProblemError) -> Response:
             return Response(status_code=200, headers={"HX-Redirect": "/login"})
         return RedirectResponse("/login", 303)
     title = _TITLES.get(problem.status, "Error")
+    detail = "There is no such page." if problem.detail == "Not Found" else problem.detail
     if fragment:
-        html = environment().get_template("error_part.html").render(title=title, detail=problem.detail)
+        html = environment().get_template("error_part.html").render(title=title, detail=detail)
         headers = {"HX-Retarget": "#messages", "HX-Reswap": "innerHTML", "HX-Push-Url": "false"}
         return HTMLResponse(html, 200, {**problem.headers, **headers})
-    html = environment().get_template("error.html").render(title=title, detail=problem.detail)
+    html = environment().get_template("error.html").render(title=title, detail=detail)
     return HTMLResponse(html, problem.status, problem.headers)

@@ -19,7 +19,7 @@ PeerRow = tuple[str, str, str, int, int, Any]
 
 
 def similarity_chart(epoch_s: int, rows: Sequence[EpochSimilarity]) -> dict[str, Any] | None:
-    """Data for the chart, and the table beside it, the latest first; None without two epochs."""
+    """Data for the chart, and its table, the latest first; None if there is no epoch to compare."""
     if not rows:
         return None
     daily = epoch_s >= 86_400

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from fastapi import Request
@@ -23,17 +24,23 @@ _NAVIGATION = (
 _KINDS = sorted(((slug, kind.label) for slug, kind in KINDS.items()), key=lambda row: row[1].lower())
 
 
-def render(context: Context, access: Access, template: str, active: str = "", **values: Any) -> HTMLResponse:
+def render(
+    context: Context, access: Access, template: str, active: str = "", *, done: Any = None, **values: Any
+) -> HTMLResponse:  # fmt: skip
     """A page, or a part of one."""
+    html = environment().get_template(template).render(
+        access=access, active=active, kinds=_KINDS, done=done, navigation=partial(_navigation, context), **values,
+    )  # fmt: skip
+    return HTMLResponse(html, headers={"Vary": "HX-Request"})
+
+
+def _navigation(context: Context) -> list[tuple[str, str, str, int]]:
+    """Path, name, icon and number of each page; called by whole pages only, since it counts open alerts."""
     try:
         counts = {"/alerts": context.store.open_alerts()}
     except EthogramError:  # the page says what does not answer
         counts = {}
-    html = environment().get_template(template).render(
-        access=access, active=active, kinds=_KINDS, done=values.pop("done", None), notice=values.pop("notice", ""),
-        navigation=[(path, name, icon, counts.get(path, 0)) for path, name, icon in _NAVIGATION], **values,
-    )  # fmt: skip
-    return HTMLResponse(html, headers={"Vary": "HX-Request"})
+    return [(path, name, icon, counts.get(path, 0)) for path, name, icon in _NAVIGATION]
 
 
 def is_part(request: Request) -> bool:

@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 from ethogram.errors import UsageError
+from ethogram.pipeline.text import plural
 from ethogram.schema import DeviceDetail
 from ethogram.serve.api.access import (
     Access,
@@ -128,7 +129,7 @@ async def logout(request: Request, context: Service, _: Viewer) -> Response:
 
 @router.get("/")
 def overview(context: Service, access: Viewer) -> Response:
-    """Whether it works, what is on the network, what is new."""
+    """State of the service, devices by kind and vendor, traffic and latest changes."""
     numbers = context.store.overview()
     first_run = not any(numbers.by_state.values())
     listening = context.service.listening()
@@ -243,7 +244,7 @@ def change(
     value: _Short = "", kind: _Short = "", text: _Text = "", into: _Short = "",
     keys: Annotated[list[str] | None, Form()] = None,
 ) -> Response:  # fmt: skip
-    """What the user says about a device; the answer is the device as it is then."""
+    """Labels, notes and feedback on a device; the answer is the device afterwards."""
     detail, store, user = existing(context, device), context.store, access.user
     shown, name = detail.row.id, detail.row.name
     if action == "label":
@@ -318,11 +319,10 @@ def name_group(
         return RedirectResponse("/unknown", 303)
     details = [detail for detail in map(context.store.device, ids[:40]) if detail is not None]
     others = {event.device for event in context.store.events(before) if event.device and event.device not in ids}
-    count = len(ids)
     done = {
-        "text": f"{count} {'device is' if count == 1 else 'devices are'} called “{value.strip()}”:",
+        "text": f"{plural(len(ids), 'device is', 'devices are')} called “{value.strip()}”:",
         "devices": [detail.row for detail in details],
-        "also": [f"{len(others)} other devices changed, too."] if others else [],
+        "also": [f"{plural(len(others), 'other device')} changed, too."] if others else [],
     }  # fmt: skip
     return _unknown(context, access, done)
 

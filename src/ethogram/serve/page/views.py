@@ -13,6 +13,7 @@ import orjson
 from ethogram._units import span_text
 from ethogram.errors import EthogramError
 from ethogram.knowledge.tables import Knowledge
+from ethogram.pipeline.text import plural
 from ethogram.schema import DeviceDetail, DeviceFact, Overview, ServiceHealth, VerdictChange
 from ethogram.schema.service_words import service_words
 from ethogram.serve.api.context import Context
@@ -130,19 +131,15 @@ def todo(context: Context, overview: Overview, groups: int, alerts: int) -> list
     lines = []
     states = overview.by_state
     if alerts:
-        one = alerts == 1
-        lines.append((f"{number(alerts)} {'alert is' if one else 'alerts are'} open.", "/alerts",
-                      "Look at it" if one else "Look at them"))  # fmt: skip
+        lines.append((f"{plural(alerts, 'alert is', 'alerts are')} open.", "/alerts", _look_at(alerts)))
     if groups:
-        what = "1 group" if groups == 1 else f"{number(groups)} groups"
-        lines.append((f"{what} of unknown devices can be named at once.", "/unknown", "Name them"))
-    elif states.get("unknown"):
-        count, single = number(states["unknown"]), states["unknown"] == 1
-        lines.append((f"{count} {'device is' if single else 'devices are'} unknown.", "/devices?state=unknown",
-                      "Look at it" if single else "Look at them"))  # fmt: skip
+        lines.append((f"{plural(groups, 'group')} of unknown devices can be named at once.", "/unknown", "Name them"))
+    elif unknown := states.get("unknown"):
+        text = f"{plural(unknown, 'device is', 'devices are')} unknown."
+        lines.append((text, "/devices?state=unknown", _look_at(unknown)))
     if states.get("changed"):
-        count = "1 device" if states["changed"] == 1 else f"{number(states['changed'])} devices"
-        lines.append((f"What is stated about {count} has changed.", "/devices?state=changed", "See what"))
+        text = f"What is stated about {plural(states['changed'], 'device')} has changed."
+        lines.append((text, "/devices?state=changed", "See what"))
     wrong = problems(context)
     if wrong:
         title, lost, _ = wrong[0]
@@ -150,8 +147,12 @@ def todo(context: Context, overview: Overview, groups: int, alerts: int) -> list
     return lines
 
 
+def _look_at(count: int) -> str:
+    return "Look at it" if count == 1 else "Look at them"
+
+
 def news(changes: Iterable[VerdictChange]) -> list[VerdictChange]:
-    """Changes that say something: not that a new device is unknown."""
+    """Changes without the first judgement of devices that are unknown."""
     return [change for change in changes if change.before or change.level != "unknown"]
 
 
@@ -183,7 +184,7 @@ def _label_name(level: str, label: str) -> str:
 
 
 def evidence(detail: DeviceDetail) -> dict[str, Any]:
-    """Services of the device beside those of its nearest label, those that speak loudest first."""
+    """Services of the device and of its nearest label, the largest contributions first."""
     verdict = detail.verdict or {}
     rows = [row for row in verdict.get("evidence") or [] if row.get("service")]
     quantities = Counter(row["quantity"] for row in rows)
@@ -258,7 +259,7 @@ _GROUP_NAMES = {
 
 
 def traffic_chart(hours: Sequence[HourlyOctets]) -> dict[str, Any] | None:
-    """Traffic by group of kinds and hour: data for the chart, and the table beside it."""
+    """Traffic by group of kinds and hour: data for the chart, and its table."""
     if not hours:
         return None
     cells: dict[tuple[str, int], float] = {}

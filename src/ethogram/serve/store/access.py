@@ -94,7 +94,7 @@ def delete_user(connection: Connection, name: str, by: str = "") -> None:
     """
     editors = set(connection.execute(select(account.c.name).where(account.c.role == "editor")).scalars())
     if editors == {name}:
-        raise UsageError(f"{name} is the last editor; nobody could change anything")
+        raise UsageError(f"{name} is the last editor and cannot be removed")
     if connection.execute(select(account.c.name).where(account.c.name == name)).first() is None:
         raise UsageError(f"there is no user {name!r}")
     if by:

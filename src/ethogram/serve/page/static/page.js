@@ -1,4 +1,4 @@
-// What the page does beside htmx: colours, keys, charts, live updates, dropping a file. Everything works without it, too.
+// What the page does in addition to htmx: colours, keys, charts, live updates, dropping a file. Everything works without it, too.
 (() => {
   "use strict";
   const root = document.documentElement;
