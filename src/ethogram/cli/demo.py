@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 VISIT_S = 60.0
-"""The demo ends when nobody has looked at its page for this long."""
+"""The demo ends this long after the last visit of its page."""
 EXTRA = ("sqlalchemy", "alembic", "fastapi")
 
 
@@ -67,7 +67,7 @@ def _live(days: int, seed: int, port: int, *, stay: bool) -> int:
 
     console = results()
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:  # nohup has it ignored
+        if signal.getsignal(number) != signal.SIG_IGN:  # ignored under nohup
             signal.signal(number, _interrupt)
     demo = LiveDemo(Household(days, seed), port, lambda line: say(f"ethogram: {line}"))
     report("starting the live service")
@@ -86,7 +86,7 @@ def _live(days: int, seed: int, port: int, *, stay: bool) -> int:
         _say_real(console, demo.statements())
         console.print(
             f"The page stays until Ctrl-C: {demo.url}" if stay
-            else f"The page stays until nobody has visited it for a minute, or Ctrl-C: {demo.url}"
+            else f"The page stays until a minute after the last visit, or Ctrl-C: {demo.url}"
         )  # fmt: skip
         with contextlib.suppress(KeyboardInterrupt):
             while stay or demo.idle_s() < VISIT_S:
@@ -99,7 +99,7 @@ def _interrupt(*_: object) -> None:
 
 
 def _show_page(console: Console, demo: LiveDemo) -> None:
-    """What the service states, with the truth beside it."""
+    """What the service states, and the truth."""
     console.print()
     console.print("What the page states. Real devices, enrolled days before:")
     for simulated in (False, True):
@@ -167,7 +167,7 @@ def _conclude(console: Console, seen: int, named: int, right: int) -> None:
 
 
 def _show(console: Console, sightings: Sequence[Sighting]) -> None:
-    """The inventory, with the truth beside it."""
+    """The inventory, and the truth."""
     rows = []
     for sighting in sorted(sightings, key=lambda s: (s.verdict.verdict == "unknown", s.truth)):
         simulated = sighting.verdict.simulated

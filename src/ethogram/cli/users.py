@@ -1,4 +1,4 @@
-"""``ethogram users``: who may open the page of the live service, and their tokens."""
+"""``ethogram users``: users of the page of the live service, and their tokens."""
 
 from __future__ import annotations
 
@@ -64,4 +64,4 @@ def _system_user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):
-        return "somebody"
+        return "unknown"

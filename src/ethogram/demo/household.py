@@ -1,4 +1,4 @@
-"""The household of the live demo: real devices, whose flows are drawn from shipped counts, beside the simulated home.
+"""The household of the live demo: real devices, whose flows are drawn from shipped counts, and the simulated home.
 
 A day of the demo has the flows of one stored day of each real device: as many flows of every service in every hour as
 were counted, with their octets, packets, durations and names. Times within the hour, client ports and addresses are
@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ethogram.demo.inventory import LATER, NETWORKS, packaged, select_source
+from ethogram.demo.inventory import LATER, NETWORKS, labels_of, packaged, select_source
 from ethogram.schema import BIFLOW, TCP, TCP_ACK, TCP_FIN, TCP_SYN, Windows
 from ethogram.simulate import SimulatedHome
 from ethogram.simulate.home import GATEWAY, PHONE, WAN_PREFIXES
@@ -26,7 +26,7 @@ __all__ = ["Household", "HouseholdDevice", "Replayed"]
 
 HOUR_S, DAY_S = 3600, 86_400
 FIRST_ADDRESS = 40
-TO_GATEWAY = (53, 67, 123)  # services on the LAN that the router gives
+TO_GATEWAY = (53, 67, 123)  # services of the router on the LAN
 VOLUMES = ("octets_out", "octets_in", "packets_out", "packets_in", "duration_ms")
 OPENED = TCP_SYN | TCP_ACK | TCP_FIN
 
@@ -46,7 +46,7 @@ class HouseholdDevice:
     address, mac
         On the household's network.
     simulated
-        Whether it does not exist.
+        Whether the device is simulated.
     """
 
     name: str
@@ -86,7 +86,7 @@ class Replayed:
         hour = rows["time"].dt.hour().to_numpy()
         start_us = ((hour + random.random(count)) * HOUR_S * 1e6).astype(np.int64)
         start = pl.Series(start_us, dtype=pl.Duration("us")) + midnight
-        # A device that only receives is sent to by the other end.
+        # The other end opens the flows of a device that only receives.
         inwards = (rows["role"] == "server").to_numpy() | ((part["packets_out"] == 0) & (part["packets_in"] > 0))
         served = ~(rows["role"] == "server").to_numpy() & inwards
         port, high = rows["port"].to_numpy(), random.integers(32_768, 61_000, count).astype(np.uint16)
@@ -101,7 +101,7 @@ class Replayed:
                 "packets": _at_least(part["packets_in"], part["octets_in"] > 0)}  # fmt: skip
         first = {name: np.where(inwards, back[name], out[name]) for name in out}
         second = {name: np.where(inwards, out[name], back[name]) for name in out}
-        empty = first["packets"] == 0  # somebody has opened it
+        empty = first["packets"] == 0  # the other end opened it
         first = {"octets": np.where(empty, 40, first["octets"]), "packets": np.where(empty, 1, first["packets"])}
         answered, tcp = second["packets"] > 0, rows["protocol"].to_numpy() == TCP
         return pl.DataFrame({
@@ -210,7 +210,7 @@ def _replayed() -> list[Replayed]:
     devices: list[Replayed] = []
     for network in NETWORKS:
         later = select_source(packaged(LATER), network)
-        truth = {entry.observed[0].device: entry.identity.label for entry in later.entries}
+        truth = labels_of(later)
         windows = later.windows()
         for name in sorted(truth):
             number = FIRST_ADDRESS + len(devices)

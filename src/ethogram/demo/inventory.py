@@ -1,6 +1,6 @@
 """The inventory of the demo: real devices from shipped counts, and a scripted home whose router exports IPFIX.
 
-Its messages go over UDP on this machine's loopback; some are dropped on purpose, to show that the collector knows of
+Its messages go over UDP on this machine's loopback; some are dropped on purpose, to show that the collector counts
 each. Nothing else is sent anywhere.
 """
 
@@ -37,12 +37,12 @@ from ethogram.simulate.impairment import Impairment, Message
 from ethogram.simulate.send import send
 
 __all__ = [
-    "LATER", "LOSS", "NETWORKS", "REORDER", "Change", "Export", "Home", "Sighting", "home_inventory", "packaged",
-    "real_devices", "select_source", "simulated_home",
+    "LATER", "LOSS", "NETWORKS", "REORDER", "Change", "Export", "Home", "Sighting", "home_inventory", "labels_of",
+    "packaged", "real_devices", "select_source", "simulated_home",
 ]  # fmt: skip
 
 LATER = "later.jsonl.gz"
-"""Later windows of enrolled devices, in ``ethogram/data``; their labels are the truth and are shown beside."""
+"""Later windows of enrolled devices, in ``ethogram/data``; their labels are the truth, and are shown with verdicts."""
 
 NETWORKS = {
     "stevens_lsif_2019": "Stevens Institute 2019: 7 days known, the next 13 identified",
@@ -50,7 +50,7 @@ NETWORKS = {
 }
 DAY_S = 86_400
 LOSS, REORDER = 0.01, 0.01  # shares of the messages
-AHEAD, WAIT_S = 64, 20.0  # messages the sender may be ahead of the collector, and how long it waits in vain
+AHEAD, WAIT_S = 64, 20.0  # messages the sender may be ahead of the collector, and how long it waits for progress
 WATCHED_H = (1, 2, 3, 4, 6, 8, 12, 16, 24, 48, 72, 96, 144, 192, 240, 312)
 
 
@@ -61,9 +61,9 @@ class Sighting:
     Parameters
     ----------
     verdict
-        What the tool says.
+        Verdict on the device.
     truth
-        What it is.
+        Label of the device.
     decided_h
         Hours of watching after which the verdict no longer changed; None when it was never settled before the end.
     """
@@ -80,7 +80,7 @@ class Sighting:
 
 @dataclass(frozen=True)
 class Change:
-    """A device that left its fingerprint: from this verdict on that day on it was another, or unusual."""
+    """A device that left its fingerprint: from this day on, verdicts state another device, or are unusual."""
 
     device: str
     day: int
@@ -144,6 +144,11 @@ def select_source(library: Library, source: str) -> Library:
     return replace(library, entries=entries)
 
 
+def labels_of(library: Library) -> dict[str, str]:
+    """The label of each device of a library."""
+    return {entry.observed[0].device: entry.identity.label for entry in library.entries}
+
+
 def real_devices(network: str) -> list[Sighting]:
     """Identify the later windows of one network's devices by their earlier ones.
 
@@ -154,7 +159,7 @@ def real_devices(network: str) -> list[Sighting]:
     """
     known, later = select_source(packaged(PACKAGED), network), select_source(packaged(LATER), network)
     windows = later.windows()
-    truth = {e.observed[0].device: e.identity.label for e in later.entries}
+    truth = labels_of(later)
     seen = regroup(ObservedWindows(windows, ["open"] * len(windows)), "device")
     settings = settings_for("evidence")
     judge = fit_verdict_model(known, settings)
@@ -181,7 +186,7 @@ def _decided(windows: Windows, judge: VerdictModel, final: Sequence[str]) -> lis
 
 
 def _collected(home: SimulatedHome, folder: Path) -> tuple[pl.DataFrame, Export, dict[str, Accounting]]:
-    """Send the home's flows to a collector of our own and read what it has written."""
+    """Send the home's flows to a collector in this process, and read its flow tables."""
     devices = folder / "devices.csv"
     with devices.open("w", newline="") as stream:
         csv.writer(stream).writerows([["device", "mac"], *home.device_file().iter_rows()])

@@ -59,7 +59,7 @@ class LiveDemo:
     Parameters
     ----------
     household
-        Who lives there.
+        The household.
     port
         Port of the page; another one is taken if it is in use.
     say
@@ -109,7 +109,7 @@ class LiveDemo:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Start the service, and stop it at the end, whatever happens; nothing of it is left.
+        """Start the service, and stop it at the end, also after an error; its folder is removed.
 
         Raises
         ------
@@ -131,7 +131,7 @@ class LiveDemo:
 
     def _start(self) -> None:
         household, hosts, library = self.household, self.folder / "hosts", self.folder / "household.jsonl.gz"
-        # Somebody has enrolled the real devices days before.
+        # The library knows the real devices from earlier days.
         known = packaged(PACKAGED)
         entries = tuple(entry for entry in known.entries if entry.observed[0].source in NETWORKS)
         library_file.write(replace(known, entries=entries), library)
@@ -249,7 +249,7 @@ class LiveDemo:
         return store.position("collector") >= max(segments, default=0) and (clock is None or not store.due(clock))
 
     def _note_truth(self) -> None:
-        """Add to new devices what they are, as notes of a user."""
+        """Add the true identity of new devices, as notes of a user."""
         store = self.service.store
         if store is None:
             return
@@ -270,7 +270,7 @@ class LiveDemo:
         return [StatedDevice(member, by_mac.get(member.mac)) for member in self.household.members]
 
     def idle_s(self) -> float:
-        """Time since somebody last looked at the page, or since the start."""
+        """Time since the last visit of the page, or since the start."""
         visits = self.service.visits()
         if visits != self._visits or visits[1]:
             self._visits, self._visited = visits, time.monotonic()
@@ -294,7 +294,7 @@ class LiveDemo:
         return {name: accounting_of(saved) for name, saved in counters.get("stages", {}).items()}
 
     def export(self) -> Export:
-        """How the flows came, and what the collector knows of those that did not."""
+        """How the flows arrived, and which the collector counts as missing."""
         counters = self.service.collector_counters() or {}
         sequence = counters.get("sequence", {"received": 0, "gaps": 0})
         [place] = [text for text in self.service.listening() if text.startswith("udp://")]

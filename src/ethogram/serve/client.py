@@ -117,11 +117,11 @@ class Client:
         return self.send("POST", f"/devices/{_id(device)}/confirm")
 
     def reject(self, device: str) -> dict[str, Any]:
-        """Say that the statement about a device is wrong."""
+        """Reject the statement about a device."""
         return self.send("POST", f"/devices/{_id(device)}/reject")
 
     def withdraw(self, device: str) -> dict[str, Any]:
-        """Take back the latest confirmation or rejection."""
+        """Withdraw the latest confirmation or rejection."""
         return self.send("DELETE", f"/devices/{_id(device)}/feedback")
 
     def ignore(self, device: str, *, ignored: bool = True) -> dict[str, Any]:
@@ -178,7 +178,7 @@ class Client:
         return self.send("DELETE", f"/alerts/{alert}/acknowledged")
 
     def mutes(self) -> list[dict[str, Any]]:
-        """What is muted."""
+        """All mutes."""
         return cast(list[dict[str, Any]], self.get("/alerts/mutes")["rows"])
 
     def mute(self, *, kind: str = "", device: str = "", hours: int | None = None) -> dict[str, Any]:
@@ -186,7 +186,7 @@ class Client:
         return self.send("POST", "/alerts/mutes", {"kind": kind, "device": device, "hours": hours})
 
     def unmute(self, mute: int) -> list[dict[str, Any]]:
-        """Remove a mute; returns what is muted then."""
+        """Remove a mute; returns the mutes that remain."""
         return cast(list[dict[str, Any]], self.send("DELETE", f"/alerts/mutes/{mute}")["rows"])
 
     def users(self) -> list[dict[str, Any]]:
@@ -202,7 +202,7 @@ class Client:
         return str(self.send("POST", f"/users/{_id(name)}/token")["token"])
 
     def remove_user(self, name: str) -> list[dict[str, Any]]:
-        """Remove a user; returns those that are left."""
+        """Remove a user; returns the users that remain."""
         return cast(list[dict[str, Any]], self.send("DELETE", f"/users/{_id(name)}")["rows"])
 
     def upload(self, capture: Path) -> dict[str, Any]:
