@@ -1,6 +1,6 @@
-"""Time of every page and list of the live service, with many devices: median and 95th percentile, and CPU time.
+"""Time of every page and list of the live service, with many devices: median, 95th percentile, and CPU time.
 
-The CPU time of a request includes the client's, since both run in one process; it tells what a quiet core needs.
+The CPU time of a request includes the client's, since both run in one process; it is what an idle core needs.
 
 ``python benchmarks/serve/latency.py --devices 10000`` fills a store with that many devices, starts page and API on a
 free port of the loopback interface, and asks for each address one after another. ``--url`` and ``--token`` measure a
@@ -21,6 +21,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
+
+from rate import quantile
 
 PAGES = (
     "/", "/devices", "/devices?search=192.168.4", "/devices?kind=camera&sort=score&descending=true",
@@ -70,7 +72,7 @@ def measure(url: str, token: str, paths: Sequence[str], requests: int = 40) -> l
                 raise SystemExit(f"{path}: {answer.status}")
         cpu_ms = 1000 * (time.process_time() - used) / requests
         times = sorted(times[2:])
-        p95_ms = times[max(0, round(0.95 * len(times)) - 1)]
+        p95_ms = quantile(times, 0.95) or 0.0
         rows.append(Timing(path, statistics.median(times), p95_ms, cpu_ms, len(body)))
     connection.close()
     return rows

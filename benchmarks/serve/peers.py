@@ -1,4 +1,4 @@
-"""Processor time of receiving the same flows: the live service beside collectors of other projects.
+"""Processor time of receiving the same flows: the live service and collectors of other projects.
 
 Usage::
 
@@ -34,7 +34,7 @@ Running = tuple[int, int]  # process and port
 
 
 def free_port() -> int:
-    """A UDP port that nobody uses."""
+    """An unused UDP port."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as place:
         place.bind(("127.0.0.1", 0))
         return int(place.getsockname()[1])

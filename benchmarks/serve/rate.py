@@ -7,7 +7,7 @@ Usage::
 The service is ``ethogram serve`` in a process of its own. A simulated exporter, another process, sends IPFIX of homes
 with fifteen devices each over UDP on the loopback address; its flows end when they are sent. A third process reads
 pages and the API, one request every fifth of a second, and holds a stream of events. What was sent is compared with
-what every stage counted. The result is kept as JSON, also if it is interrupted.
+what every stage counted. The result is written as JSON, also after an interrupt.
 """
 
 from __future__ import annotations
@@ -66,10 +66,15 @@ class Sampler:
 
 def usage(pid: int) -> tuple[float, float]:
     """Resident memory in MiB, and processor seconds so far."""
-    status = Path(f"/proc/{pid}/status").read_text()
     stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    [resident] = [int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS")]
-    return round(resident, 1), (int(stat[11]) + int(stat[12])) / TICK
+    return memory_mib("VmRSS", pid), (int(stat[11]) + int(stat[12])) / TICK
+
+
+def memory_mib(field: str, pid: int | str = "self") -> float:
+    """A size in the status of a process, such as ``VmRSS`` or ``VmHWM``, in MiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    [value] = [int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith(f"{field}:")]
+    return round(value, 1)
 
 
 @contextlib.contextmanager
@@ -108,11 +113,11 @@ def wait_for(pattern: str, lines: list[str], process: subprocess.Popen[str]) -> 
     sys.exit(f"the service did not start: {lines[-3:]}")
 
 
-# Processes beside
+# Other processes
 
 
 def send(port: int, rate: float, seconds: float, homes: int) -> None:
-    """The exporter: prints what it sent, also if it is told to end."""
+    """The exporter: prints what it sent, also after SIGTERM."""
     from ethogram.io.receive.address import Listen
     from ethogram.simulate.load import Load
 
@@ -174,7 +179,7 @@ class Visitor:
 
 
 def visit(url: str, token: str, seconds: float) -> None:
-    """The visitor: prints every request, also if it is told to end."""
+    """The visitor: prints every request, also after SIGTERM."""
     visitor, ending = Visitor(url, token), threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ending.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -193,7 +198,7 @@ def child(*arguments: object) -> subprocess.Popen[str]:
 
 
 def answer_of(process: subprocess.Popen[str], *, end: bool) -> dict[str, Any]:
-    """What another process printed; empty if it ended badly."""
+    """What another process printed; empty if it failed."""
     if end and process.poll() is None:
         process.send_signal(signal.SIGTERM)
     try:
@@ -204,7 +209,7 @@ def answer_of(process: subprocess.Popen[str], *, end: bool) -> dict[str, Any]:
 
 
 def measure(rate: float, seconds: float, homes: int, segment_s: float, folder: Path) -> dict[str, Any]:
-    """One measurement; whatever there is, if it is interrupted."""
+    """One measurement; after an interrupt, the part until then."""
     result: dict[str, Any] = {"rate": rate, "seconds": seconds, "homes": homes, "complete": False}
     with service(folder, segment_s, "--port", "0") as (process, lines):
         port = wait_for(r"receiving flows at udp://127.0.0.1:(\d+)", lines, process)
@@ -248,7 +253,7 @@ def catch_up(visitor: Visitor) -> float:
 
 
 def counted(folder: Path) -> dict[str, Any]:
-    """What the service had counted in the end, and the size of what it stored."""
+    """Final counters of the service, and the size of its files."""
     from ethogram.serve.store import Store
 
     counters = json.loads((folder / "collector" / "counters.json").read_text())
@@ -303,7 +308,7 @@ def quantile(ordered: list[float], share: float) -> float | None:
 
 
 def machine() -> dict[str, Any]:
-    """The machine, for the page of results."""
+    """The machine and its load average, for the page of results."""
     [memory] = [line.split()[1] for line in Path("/proc/meminfo").read_text().splitlines() if "MemTotal" in line]
     return {"machine": platform.machine(), "cores": os.cpu_count(), "memory_gib": round(int(memory) / MIB, 1),
             "load": round(os.getloadavg()[0], 1), "python": platform.python_version(),

@@ -8,11 +8,14 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ethogram._matplotlib import Figure
+from rate import quantile
+
+from ethogram._matplotlib import Figure, ticker
 
 RESULTS = Path(__file__).parents[1] / "results"
 PAGE = Path(__file__).parents[2] / "docs" / "results" / "service-load.md"
@@ -46,8 +49,8 @@ def number(value: float | None, digits: int = 0) -> str:
 
 
 def command_of(found: dict[str, Any]) -> str:
-    """The command and the machine."""
-    busy = f" **Beside {found['load']:.0f} other busy processes: times are upper bounds.**" if found["load"] > 1 else ""
+    """The command, the machine, and its load average if it was not idle."""
+    busy = f" **Load average {found['load']:.1f}: times are upper bounds.**" if found["load"] > 1 else ""
     return (f"`python {found['command']}`, {found['time']}, {found['cores']} cores ({found['machine']}), "
             f"{found['memory_gib']:.0f} GiB, Python {found['python']}.{busy}")  # fmt: skip
 
@@ -94,18 +97,13 @@ def load(found: dict[str, Any], pictures: Path) -> list[str]:
              + ("" if found["complete"] else " **Interrupted: what was measured until then.**"), "",
              *table(["", "measured", ""], rows), "",
              *table(["request", "n", "p50 ms", "p95 ms", "most ms"], [
-                 [name, str(len(times)), *(number(_quantile(times, share)) for share in (0.5, 0.95, 1.0))]
+                 [name, str(len(times)), *(number(quantile(sorted(times), share)) for share in (0.5, 0.95, 1.0))]
                  for name, times in sorted(by_path.items())
              ]), ""]  # fmt: skip
     if found["memory"] and requests:
         _plot_load(found, pictures / "service-rate.png")
         lines += ["![Memory of the service and times of answers](service-rate.png)", ""]
     return lines
-
-
-def _quantile(values: Sequence[float], share: float) -> float:
-    ordered = sorted(values)
-    return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
 
 def _plot_load(found: dict[str, Any], path: Path) -> None:
@@ -115,15 +113,23 @@ def _plot_load(found: dict[str, Any], path: Path) -> None:
     above.set_ylabel("resident memory, MiB")
     above.set_ylim(bottom=0)
     answered = [row for row in found["visitor"]["requests"] if row[2] == 200]
-    for prefix, color in (("page", "#0b6477"), ("API", "#b3550f")):
-        rows = [row for row in answered if row[1].startswith(prefix)]
-        below.scatter([row[0] for row in rows], [row[3] for row in rows], s=5, color=color, label=prefix)
+    for label, color, prefixes in (("page", "#0b6477", "page"), ("API and metrics", "#b3550f", ("API", "metrics"))):
+        rows = [row for row in answered if row[1].startswith(prefixes)]
+        below.scatter([row[0] for row in rows], [row[3] for row in rows], s=5, color=color, label=label)
     below.axhline(GOAL_P95_MS, color="#666666", linewidth=1, linestyle="--", label="goal of the 95th percentile")
-    below.set_yscale("log")
+    _log_scale(below)
     below.set_ylabel("time of an answer, ms")
-    below.set_xlabel("time since the first flow, s")
-    below.legend(loc="upper right", fontsize=8)
+    below.set_xlabel("time since the start of the measurement, s")
+    below.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize=8, frameon=False)
     figure.savefig(path, dpi=110)
+
+
+def _log_scale(axes: Any) -> None:
+    """A logarithmic scale with plain numbers at 1, 2 and 5 of every decade."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:,g}")
+    axes.yaxis.set_minor_formatter(ticker.NullFormatter())
 
 
 def scale(found: dict[str, Any], pictures: Path) -> list[str]:
@@ -137,9 +143,8 @@ def scale(found: dict[str, Any], pictures: Path) -> list[str]:
             number(run["peak_mib"]), number(last["read_s"], 1), number(last["judge_ms_per_device"], 1),
             number(last["judge_day_s"], 1), number(last["judged"]), number(last["compact_s"], 1),
         ])  # fmt: skip
-    commands = dict.fromkeys(run["command"] for run in runs)
     lines = [
-        "## Devices and days", "", *(f"{command_of(found | {'command': command})}\n" for command in commands),
+        "## Devices and days", "", *(f"{command_of(run)}\n" for run in runs),
         "Every device has the days of a real device (counts by hour and service, varied), and is judged by its latest "
         "seven days when a day ends. Where the limit of time does not suffice for 30 days, fewer are reached; where it "
         "does not suffice for judging all devices of a day, some are judged, and *judging a day* is the time of one "
@@ -189,22 +194,27 @@ def _plot_scale(runs: Sequence[dict[str, Any]], path: Path) -> None:
             days = [day for day in run["days"] if day[name]]
             axes.plot([day["day"] for day in days], [day[name] for day in days], marker=".",
                       label=f"{run['devices']:,} devices")  # fmt: skip
-        axes.set_yscale("log" if name != "judge_ms_per_device" else "linear")
+        if name == "judge_ms_per_device":
+            axes.set_ylim(bottom=0)
+        else:
+            _log_scale(axes)
         axes.set_ylabel(label)
         axes.set_xlabel("day")
-    plots[0][0].legend(fontsize=8)
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
+    figure.legend(*plots[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
     figure.savefig(path, dpi=110)
 
 
 def peers(found: dict[str, Any]) -> list[str]:
     """Other collectors on the same flows."""
-    rows = []
-    for name, row in found["receivers"].items():
+    rows, receivers = [], found["receivers"]
+    mean_load = statistics.mean(row["load"] for row in receivers.values())
+    for name, row in receivers.items():
         sent = row["sent"].get("flows", 0)
         rows.append([name, number(sent), number(row.get("stored")), number(row["cpu_s"], 1),
                      number(row["cpu_s_per_million"], 2), number(row["peak_mib"]), PEERS.get(name, "")])  # fmt: skip
     return [
-        "## Beside other collectors", "", command_of(found), "",
+        "## Other collectors", "", command_of(found | {"load": mean_load}), "",
         "The same exporter sends the same flows to one receiver after the other. Debian has no other program that "
         "identifies devices from flows, so these do a part of the work.", "",
         *table(["receiver", "flow records sent", "stored", "CPU, s", "CPU, s per million", "peak memory, MiB",

@@ -8,7 +8,8 @@ Each number of devices is a process of its own. The days of real devices that co
 service) are given to so many devices, in turn, under other names, and to the judge of the live service as segments:
 it writes facts, finds devices, judges those that are due at the end of each day, and stores decisions. Where the limit
 does not suffice for judging all devices on all days, a number of rounds of each day is judged, and the time of a day is
-that of a round times the number of rounds; the table says how many were judged. The result is kept after each day.
+that of a round times the number of rounds; the table says how many were judged. Each result has the load
+average at its start, and is written when its run ends.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from rate import machine
+from rate import MIB, machine, memory_mib
 
 RESULTS = Path(__file__).parents[1] / "results" / "service-scale.json"
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -34,7 +35,6 @@ OF_SEGMENT = 5_000
 """Devices of one segment."""
 QUERIES, QUERY_S = 20, 3.0
 """Most runs of each query, and the time after which fewer suffice."""
-MIB = 1 << 20
 
 
 class MadeDays:
@@ -141,13 +141,6 @@ def _col(name: str) -> Any:
     return pl.col(name)
 
 
-def resident_mib(field: str) -> float:
-    """A line of the process's status, in MiB."""
-    [value] = [int(line.split()[1]) / 1024 for line in Path("/proc/self/status").read_text().splitlines()
-               if line.startswith(field)]  # fmt: skip
-    return round(value, 1)
-
-
 def octets_of(folder: Path, pattern: str) -> int:
     """Size of files."""
     return sum(file.stat().st_size for file in folder.rglob(pattern) if file.is_file())
@@ -178,7 +171,7 @@ class Run:
         self.judge = Judge(self.store, folder / "facts", [self.source], DeviceIdentifier())
         self.judge.start()
         self.result: dict[str, Any] = {"devices": devices, "limit_s": limit_s, "days": [],
-                                       "rest_mib": resident_mib("VmRSS")}  # fmt: skip
+                                       "rest_mib": memory_mib("VmRSS")}  # fmt: skip
 
     def run(self) -> None:
         """All days that the limit allows; prints the result after each."""
@@ -187,7 +180,7 @@ class Run:
             left = self.limit_s - (time.monotonic() - begin)
             row = self._day(left / (self.days - day))
             self.result["days"].append(row)
-            self.result["peak_mib"] = resident_mib("VmHWM")
+            self.result["peak_mib"] = memory_mib("VmHWM")
             last = day + 1 == self.days or left < 2 * (row["wall_s"] + 5)
             if last:
                 self.result["queries_ms"] = self._queries()
@@ -228,7 +221,7 @@ class Run:
             "judge_ms_per_device": None if per_device is None else per_device * 1000,
             "judge_day_s": None if per_device is None else per_device * self.devices,
             "compact_s": time.perf_counter() - at, "store_mib": octets_of(self.folder, "store.db*") / MIB,
-            "facts_mib": octets_of(self.folder, "*.parquet") / MIB, "rss_mib": resident_mib("VmRSS"),
+            "facts_mib": octets_of(self.folder, "*.parquet") / MIB, "rss_mib": memory_mib("VmRSS"),
             "wall_s": time.perf_counter() - begin,
         }  # fmt: skip
 
@@ -291,18 +284,17 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="ethogram-scale-") as folder, contextlib.suppress(KeyboardInterrupt):
             Run(options.one, options.days, options.limit_s, Path(folder)).run()
         return
-    result = machine() | {
-        "command": f"benchmarks/serve/scale.py --devices {' '.join(map(str, options.devices))} --days {options.days} "
-                   f"--limit-s {options.limit_s:g}",
-        "runs": [],
-    }  # fmt: skip
+    result: dict[str, Any] = {"runs": []}
     if options.output.is_file():  # rows of other numbers of devices stay
         earlier = json.loads(options.output.read_text())["runs"]
         result["runs"] = [run for run in earlier if run["devices"] not in options.devices]
     print("| devices | days | store MiB | counts MiB | peak MiB | reading a day s | judging a day s (judged a day) |")
     print("|---|---|---|---|---|---|---|")
     for devices in options.devices:
-        run = measure(devices, options.days, options.limit_s) | {"command": result["command"], "time": result["time"]}
+        run = machine() | {
+            "command": f"benchmarks/serve/scale.py --devices {devices} --days {options.days} "
+                       f"--limit-s {options.limit_s:g}",
+        } | measure(devices, options.days, options.limit_s)  # fmt: skip
         result["runs"] = sorted([*result["runs"], run], key=lambda each: each["devices"])
         options.output.parent.mkdir(exist_ok=True, parents=True)
         options.output.write_text(json.dumps(result, indent=1) + "\n")
