@@ -298,7 +298,7 @@ def test_losses_that_move_and_rest(open_store: Open) -> None:
     store = open_store()
 
     def state(count: int, reason: str = "queue full") -> ServiceState:
-        return ServiceState(lost=[{"place": "datagrams", "reason": reason, "count": count, "unit": "messages"}])
+        return ServiceState(lost=lambda: [{"place": "datagrams", "reason": reason, "count": count, "unit": "messages"}])
 
     watch = rules(store)
     watch.run(state(100), NOW)

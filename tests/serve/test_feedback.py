@@ -62,11 +62,11 @@ def test_a_confirmed_device_joins_the_library_and_leaves_it_again(tmp_path: Path
         judge = home(tmp_path, store, identifier)
         id_ = state(store, "10.0.0.2")
         library = ConfirmedLibrary(tmp_path)
-        assert not library.update(store.confirmed(), judge.counts.of_devices)
+        assert not library.update(store, judge.counts)
         assert not (tmp_path / LIBRARY).exists()
         store.confirm(id_, "anna")
-        assert library.update(store.confirmed(), judge.counts.of_devices)
-        assert not library.update(store.confirmed(), judge.counts.of_devices)
+        assert library.update(store, judge.counts)
+        assert not library.update(store, judge.counts)
         stored = library_file.read(tmp_path / LIBRARY)
         assert stored.labels() == ["Philips Hue hub"]
         [source] = stored.sources
@@ -74,13 +74,30 @@ def test_a_confirmed_device_joins_the_library_and_leaves_it_again(tmp_path: Path
         assert source.name.endswith(f"Philips Hue hub ({id_})")
         assert datetime.fromisoformat(source.enrolled) <= datetime.now(tz=UTC)
         assert {entry.identity.vendor for entry in stored.entries} == {"Philips Hue"}
-        assert not ConfirmedLibrary(tmp_path).update(store.confirmed(), judge.counts.of_devices)  # after a restart
+        assert not ConfirmedLibrary(tmp_path).update(store, judge.counts)  # after a restart
         store.withdraw(id_, "anna")
-        assert library.update(store.confirmed(), judge.counts.of_devices)
+        assert library.update(store, judge.counts)
         assert not library_file.read(tmp_path / LIBRARY).entries
         assert library.open() is None
         with pytest.raises(UsageError, match="nothing was confirmed or rejected"):
             store.withdraw(id_, "anna")
+
+
+def test_confirmations_are_read_after_a_change_by_a_user_only(
+    tmp_path: Path, identifier: DeviceIdentifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.open(tmp_path / "store.db") as store:
+        judge = home(tmp_path, store, identifier)
+        id_, other = state(store, "10.0.0.2"), state(store, "10.0.0.3")
+        store.confirm(id_, "anna")
+        library = ConfirmedLibrary(tmp_path)
+        assert library.update(store, judge.counts)
+        with monkeypatch.context() as patched:
+            patched.setattr(store, "confirmed", lambda **_: pytest.fail("nothing has changed"))
+            assert not library.update(store, judge.counts)
+        store.merge(id_, other, "anna")
+        assert library.update(store, judge.counts)
+        assert not library_file.read(tmp_path / LIBRARY).entries
 
 
 def test_the_next_round_compares_with_confirmed_devices(tmp_path: Path) -> None:
@@ -90,7 +107,7 @@ def test_the_next_round_compares_with_confirmed_devices(tmp_path: Path) -> None:
         id_ = state(store, "10.0.0.2")
         store.confirm(id_, "anna")
         library = ConfirmedLibrary(tmp_path)
-        library.update(store.confirmed(), judge.counts.of_devices)
+        library.update(store, judge.counts)
         identifier.add(library.open())
         due = store.judged_devices()
         verdicts = judge.judged(due)
@@ -140,13 +157,13 @@ def test_the_library_is_bounded_and_damage_is_mended(
         first, second = state(store, "10.0.0.2"), state(store, "10.0.0.3")
         for id_ in (first, second):
             store.confirm(id_, "anna")
-        ConfirmedLibrary(tmp_path).update(store.confirmed(), judge.counts.of_devices)
+        ConfirmedLibrary(tmp_path).update(store, judge.counts)
         stored = library_file.read(tmp_path / LIBRARY)
         assert {o.device for entry in stored.entries for o in entry.observed} == {second}
         (tmp_path / LIBRARY).write_bytes(b"damaged")
         library = ConfirmedLibrary(tmp_path)
         assert library.open() is None
         assert library.problem
-        assert library.update(store.confirmed(), judge.counts.of_devices)
+        assert library.update(store, judge.counts)
         assert library_file.read(tmp_path / LIBRARY).labels() == ["Philips Hue hub"]
         assert isinstance(judge.counts.of_devices(store.judged_devices()), pl.DataFrame)

@@ -9,7 +9,7 @@ import polars as pl
 
 from ethogram.schema import IdentityFact, Windows
 
-__all__ = ["DeviceFacts", "device_facts"]
+__all__ = ["NAMING", "DeviceFacts", "device_facts"]
 
 MOST_FACTS = 32
 """Identity facts listed of one device, the most recent first."""

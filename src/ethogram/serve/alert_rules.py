@@ -23,8 +23,8 @@ __all__ = ["AlertRules", "ServiceState"]
 
 PART, PARTS = 1000, 10
 MOST_TRACKED = 1000
-TOLD = frozenset({"probable", "repeated"})
-"""Causes of a changed statement that are news; others say more about the same, or follow from a change by the user."""
+ALERTING = frozenset({"probable", "repeated"})
+"""Causes of a changed statement that raise an alert; others refine the same, or follow from a change by the user."""
 CLOCK_WORDS = ("ahead of arrival", "before arrival", "clock")
 _CONFLICTS = {"hostname": "name conflict", "address": "address conflict", "mac": "several addresses"}
 _OLDEST_EXPORTER = timedelta(days=30)
@@ -40,17 +40,17 @@ class ServiceState:
     health
         State of every part.
     lost
-        Counters of losses of the collector: ``place``, ``reason``, ``count`` and ``unit``.
+        Gives counters of losses of the collector: ``place``, ``reason``, ``count`` and ``unit``.
     folder
         Data folder; None: free space is not looked at.
     active_days
-        Days with traffic of some devices in their latest days, by id.
+        Gives the days with traffic of some devices in their latest days, by id.
     window_days
         How many days that are.
     """
 
     health: Sequence[ServiceHealth] = ()
-    lost: Sequence[Mapping[str, Any]] = ()
+    lost: Callable[[], Sequence[Mapping[str, Any]]] = field(default=lambda: ())
     folder: Path | None = None
     active_days: Callable[[Sequence[DueDevice]], Mapping[str, int]] = field(default=lambda _: {})
     window_days: int = 7
@@ -139,7 +139,9 @@ class _Pass:
             self._event = part[-1].id if part else self._event
             if len(part) < PART:
                 break
-        rows = self._store.rows(sorted({event.device for event in events})) if events else {}
+        if not events:
+            return
+        rows = self._store.rows(sorted({event.device for event in events}))
         first = self._store.devices_since()
         libraries: dict[str, list[EventRow]] = {}
         for event in events:
@@ -169,8 +171,8 @@ class _Pass:
 
     def _changed_verdict(self, event: EventRow, row: DeviceRow) -> None:
         cause = str(event.data.get("cause", ""))
-        if row.pinned or cause not in TOLD:
-            self._counters["changes of labelled devices" if row.pinned else "changes that are no news"] += 1
+        if row.pinned or cause not in ALERTING:
+            self._counters["changes of labelled devices" if row.pinned else "changes that raise no alert"] += 1
             return
         evidence = (str(event.data["reason"]), *(str(line) for line in event.data.get("evidence", ())))
         text = f"{event.data['before']} → {event.data['after']}"
@@ -269,7 +271,7 @@ class _Pass:
 
     def look_at_service(self, service: ServiceState) -> None:
         """Losses that move, clocks, exporters, parts and the disk."""
-        self._losses(service.lost)
+        self._losses(service.lost())
         self._exporters()
         trouble = timedelta(seconds=self._settings.trouble_s)
         self._holding["service trouble"] = tuple(

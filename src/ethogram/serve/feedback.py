@@ -1,17 +1,14 @@
-"""The service's own library: devices whose statement a user confirmed, enrolled with who said so and when.
+"""The service's own library: devices whose statement a user confirmed, enrolled with the user and the time.
 
-The store holds what users said; the library follows from it and from stored counts, so that a confirmation that is
-taken back, or lost with a restored store, leaves the library in the next round. A statement is enrolled if it names
+The library follows from the confirmations in the store and from stored counts, so that a confirmation that is
+withdrawn, or lost with a restored store, leaves the library in the next round. A statement is enrolled if it names
 vendor and kind: one of them alone is true of many devices, and is remembered only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from datetime import UTC
 from pathlib import Path
-
-import polars as pl
 
 from ethogram.errors import EthogramError
 from ethogram.identify import library_file
@@ -20,7 +17,9 @@ from ethogram.identify.library import Identity, Library, Source
 from ethogram.pipeline.fingerprints import windows_from_counts
 from ethogram.pipeline.library import OpenLibrary, enrol_windows, open_library
 from ethogram.pipeline.windows import ObservedWindows, settled_devices
-from ethogram.schema import ConfirmedStatement, DueDevice
+from ethogram.schema import ConfirmedStatement
+from ethogram.serve.store import Store
+from ethogram.serve.stored_counts import StoredCounts
 
 __all__ = ["LIBRARY", "MOST_CONFIRMED", "ConfirmedLibrary", "identity_of_statement"]
 
@@ -50,7 +49,7 @@ def identity_of_statement(confirmed: ConfirmedStatement) -> Identity | None:
 
 
 class ConfirmedLibrary:
-    """Keeps the library of confirmed devices equal to what users said.
+    """Keeps the library of confirmed devices equal to the confirmations in the store.
 
     Parameters
     ----------
@@ -66,7 +65,7 @@ class ConfirmedLibrary:
     def __init__(self, folder: Path) -> None:
         self.path = folder / LIBRARY
         self.problem = ""
-        self._seen: tuple[tuple[str, str, str], ...] | None = None
+        self._mark: tuple[int, int] | None = None
 
     def open(self) -> OpenLibrary | None:
         """The library; None if it has no device, or cannot be read, which is named in :attr:`problem`."""
@@ -79,22 +78,25 @@ class ConfirmedLibrary:
             return None
         return library if library.entries else None
 
-    def update(
-        self, confirmed: Sequence[ConfirmedStatement], counts: Callable[[Sequence[DueDevice]], pl.DataFrame]
-    ) -> bool:  # fmt: skip
+    def update(self, store: Store, counts: StoredCounts) -> bool:
         """Enrol devices that were confirmed, and remove those that are not any more; returns whether it changed.
 
         Parameters
         ----------
-        confirmed
-            Devices whose latest word of a user confirms the statement.
+        store
+            With the statements that users confirmed; they are read only after a change by a user.
         counts
-            Gives the stored counts of devices (:data:`ethogram.schema.COUNTS`), by their ids.
+            What is enrolled.
+
+        Raises
+        ------
+        InputError
+            If the store cannot be read.
         """
-        wanted = {each.device.id: each for each in confirmed[-MOST_CONFIRMED:]}
-        state = tuple((id_, each.statement, each.time.isoformat()) for id_, each in sorted(wanted.items()))
-        if state == self._seen:
+        mark = store.feedback_mark()
+        if mark == self._mark:
             return False
+        wanted = {each.device.id: each for each in store.confirmed(limit=MOST_CONFIRMED)}
         before = self._read()
         enrolled = {o.device: o.source for entry in before.entries for o in entry.observed}
         sources = {id_: _source(each).name for id_, each in wanted.items()}
@@ -110,7 +112,7 @@ class ConfirmedLibrary:
             except EthogramError as error:
                 self.problem = str(error)
                 return False
-        self.problem, self._seen = "", state
+        self.problem, self._mark = "", mark
         return changed
 
     def _read(self) -> Library:
@@ -121,11 +123,9 @@ class ConfirmedLibrary:
             return Library(name="confirmed")
 
     @staticmethod
-    def _enrol(
-        library: Library, confirmed: ConfirmedStatement, counts: Callable[[Sequence[DueDevice]], pl.DataFrame]
-    ) -> Library:
+    def _enrol(library: Library, confirmed: ConfirmedStatement, counts: StoredCounts) -> Library:
         who = identity_of_statement(confirmed)
-        rows = None if who is None else counts([confirmed.device])
+        rows = None if who is None else counts.of_devices([confirmed.device])
         if who is None or rows is None or not rows.height:
             return library
         windows = windows_from_counts(rows, DAY_S)

@@ -21,6 +21,7 @@ import polars as pl
 
 from ethogram._parse_address import parse_mac
 from ethogram.config import JudgeSettings
+from ethogram.pipeline.device_facts import NAMING
 from ethogram.pipeline.device_identifier import DeviceIdentifier
 from ethogram.schema import (
     FACT,
@@ -43,12 +44,10 @@ __all__ = ["Judge", "RoundReport", "next_due"]
 
 AT_ONCE = 250
 """Devices whose counts are in memory at once."""
-HOUR = timedelta(hours=1)
 SAMPLES_S = 60.0
 """Counters are stored at most this often, and with every round that reads segments."""
 GROUPS_S = 600.0
 MOST_UNKNOWN = 1000
-NAMING = ("name", "host_name", "mdns_name", "nbns_name", "llmnr_name", "lldp_name")
 _COMPACT_EVERY = 16
 
 

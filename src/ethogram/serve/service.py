@@ -347,14 +347,14 @@ class Service:
         return 0.0 if report.more else self._settings.judge.interval_s
 
     def _look_for_alerts(self) -> None:
-        """One pass of the rules; whatever they cannot read is tried again after the next round."""
+        """One pass of the rules; after an error, the next round tries it again."""
         part, store = self._parts["alerts"], self._store
         assert store is not None
         if self._alerts is None:
             self._alerts = AlertRules(store, self._settings.alerts)
         try:
             self._alerts.run(ServiceState(
-                [health for health in self.health() if health.part != "alerts"], self._losses(), self.folder,
+                [health for health in self.health() if health.part != "alerts"], self._losses, self.folder,
                 self._active_days, self._settings.judge.window_days,
             ))  # fmt: skip
         except EthogramError as error:
@@ -415,7 +415,7 @@ class Service:
 
     def _confirm(self, judge: Judge) -> None:
         """Keep the library of confirmed devices, judge with it, and show what cannot be read."""
-        changed = self._confirmed.update(judge.store.confirmed(), judge.counts.of_devices)
+        changed = self._confirmed.update(judge.store, judge.counts)
         if changed or (not self._confirmed_open and self._confirmed.path.exists()):
             try:
                 judge.identifier.add(self._confirmed.open())

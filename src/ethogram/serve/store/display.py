@@ -12,7 +12,7 @@ from ethogram.serve.store.rows import address_order, network_of, words_of
 from ethogram.serve.store.tables import device, device_key, verdict
 from ethogram.serve.store.tables import label as labels
 
-__all__ = ["columns_of", "is_unusual", "label_of", "refresh"]
+__all__ = ["columns_of", "is_unusual", "label_of", "refresh", "stated_of"]
 
 
 def columns_of(
@@ -50,6 +50,15 @@ def is_unusual(document: Mapping[str, Any], stated: Stated) -> bool:
     return bool(document.get("unusual")) and stated.level in ("device", "model")
 
 
+def stated_of(stored: RowMapping, *, provisional: bool) -> Stated:
+    """What is stated about a device, from its row of verdicts: a rejected statement is stored as *unknown*."""
+    stated = Stated.of(stored["document"], stored["library"], provisional=provisional)
+    if stated.statement[:1024] == stored["statement"]:
+        return stated
+    return Stated(stored["statement"], stored["level"], stored["score"], library=stored["library"],
+                  provisional=provisional, facts=stated.facts)  # fmt: skip
+
+
 def label_of(connection: Connection, id_: str) -> RowMapping | None:
     """The label of a device that holds."""
     query = select(labels).where(labels.c.device == id_, labels.c.removed.is_(None)).order_by(desc(labels.c.id))
@@ -62,9 +71,7 @@ def refresh(connection: Connection, id_: str, **values: Any) -> None:
     stored = connection.execute(select(verdict).where(verdict.c.device == id_)).mappings().first()
     stated, unusual = None, False
     if stored is not None:
-        stated = Stated.of(stored["document"], stored["library"], provisional=row["provisional"])
-        if stated.statement[:1024] != stored["statement"]:
-            stated = Stated(stored["statement"], stored["level"], stored["score"])
+        stated = stated_of(stored, provisional=row["provisional"])
         unusual = is_unusual(stored["document"], stated)
     latest: dict[str, str] = {}
     keys = select(device_key).where(device_key.c.device == id_).order_by(device_key.c.last, desc(device_key.c.id))

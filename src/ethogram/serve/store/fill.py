@@ -6,12 +6,11 @@ from datetime import datetime, timedelta
 
 from ethogram._parse_address import parse_address, parse_mac
 from ethogram.errors import InputError
+from ethogram.pipeline.device_facts import NAMING
 from ethogram.schema import DeviceFact, DeviceSighting, Inventory, Judgement, RoundResult, Verdict
 from ethogram.serve.store.store import Store
 
 __all__ = ["fill"]
-
-NAMING = ("name", "host_name", "mdns_name", "nbns_name", "llmnr_name", "lldp_name")
 
 
 def fill(store: Store, inventory: Inventory, source: str = "inventory") -> int:

@@ -11,9 +11,10 @@ from sqlalchemy import Connection, RowMapping, bindparam, case, delete, func, in
 
 from ethogram.config import JudgeSettings
 from ethogram.errors import InputError
+from ethogram.pipeline.device_facts import NAMING
 from ethogram.schema import ConfirmedStatement, DeviceFact, DeviceSighting, DueDevice, Judgement, RoundResult
 from ethogram.serve.hysteresis import Stated, StatementDecision, decide
-from ethogram.serve.store.display import columns_of, is_unusual, refresh
+from ethogram.serve.store.display import columns_of, is_unusual, refresh, stated_of
 from ethogram.serve.store.resolve import KnownDevice, KnownKey, Resolver, keys_of
 from ethogram.serve.store.rows import chunks
 from ethogram.serve.store.tables import (
@@ -36,8 +37,8 @@ from ethogram.serve.store.tables import (
 )
 from ethogram.serve.store.upsert import upsert
 
-__all__ = ["BEYOND", "all_devices", "confirmed_statements", "due_devices", "forget_facts", "position", "record_round",
-           "set_meta", "unknown_devices"]  # fmt: skip
+__all__ = ["BEYOND", "all_devices", "confirmed_statements", "due_devices", "feedback_mark", "forget_facts", "position",
+           "record_round", "set_meta", "unknown_devices"]  # fmt: skip
 
 BEYOND = "devices beyond the bound"
 KEPT_EVENTS = 100_000
@@ -181,8 +182,6 @@ def _add_traffic(connection: Connection, traffic: dict[str, list[DeviceSighting]
             "more_flows": sum(each.flows for each in sightings),
             "more_octets": sum(each.octets for each in sightings), "new_due": due,
         })  # fmt: skip
-
-
     table = device.c
     new_due = bindparam("new_due", type_=table.due.type)
     first, last = bindparam("first", type_=table.first_seen.type), bindparam("last", type_=table.last_seen.type)
@@ -312,7 +311,7 @@ def forget_facts(connection: Connection, before: datetime) -> int:
 
 
 def confirmed_statements(connection: Connection, limit: int) -> list[ConfirmedStatement]:
-    """Devices whose latest word of a user confirms the statement, those confirmed last at the end."""
+    """Devices whose statement is confirmed by the latest feedback, those confirmed last at the end."""
     last = (
         select(func.max(feedback.c.id)).where(feedback.c.kind.in_(("confirm", "reject", "withdraw")))
         .group_by(feedback.c.device)
@@ -333,6 +332,13 @@ def confirmed_statements(connection: Connection, limit: int) -> list[ConfirmedSt
         ConfirmedStatement(due, row["text"], row["user"], row["time"], row["document"])
         for due, row in zip(devices_of(connection, rows), rows, strict=True)
     ]
+
+
+def feedback_mark(connection: Connection) -> tuple[int, int]:
+    """Changes whenever :func:`confirmed_statements` may: the latest entry of feedback, and the number of merges."""
+    latest = connection.execute(select(func.max(feedback.c.id))).scalar() or 0
+    merged = connection.execute(select(func.count(device.c.merged_into))).scalar() or 0
+    return int(latest), int(merged)
 
 
 def devices_of(connection: Connection, rows: Sequence[RowMapping]) -> list[DueDevice]:
@@ -414,7 +420,7 @@ class _Writes:
             self.undue.append({"id_": id_, "due_": judgement.due})
             return
         row, stored, given = now.devices[id_], now.verdicts.get(id_), now.labels.get(id_)
-        before = None if stored is None else _stated_of(stored, provisional=row["provisional"])
+        before = None if stored is None else stated_of(stored, provisional=row["provisional"])
         after = Stated.of(document, result.library, provisional=judgement.provisional)
         if after.statement in now.rejected.get(id_, ()):
             after = replace(after, statement="unknown", level="unknown", score=0.0, kind="", vendor="", model="")
@@ -490,17 +496,7 @@ class _Writes:
                 connection.execute(insert(table), new)
 
 
-def _stated_of(stored: RowMapping, *, provisional: bool) -> Stated:
-    """What is stated, from its row: a rejected statement is stored as *unknown*, whatever the document says."""
-    stated = Stated.of(stored["document"], stored["library"], provisional=provisional)
-    if stated.statement[:1024] == stored["statement"]:
-        return stated
-    return Stated(stored["statement"], stored["level"], stored["score"], library=stored["library"],
-                  provisional=provisional, facts=stated.facts)  # fmt: skip
-
-
 def _host_name(document: dict[str, Any]) -> str:
     """The name that the verdict gives, if it is not an address or MAC."""
-    named = ("name", "host_name", "mdns_name", "nbns_name", "llmnr_name", "lldp_name")
-    values = {fact["value"] for fact in document.get("identity") or () if fact["fact"] in named}
+    values = {fact["value"] for fact in document.get("identity") or () if fact["fact"] in NAMING}
     return str(document.get("name") or "") if document.get("name") in values else ""

@@ -492,9 +492,14 @@ class Store:
             return rounds.unknown_devices(connection, limit)
 
     def confirmed(self, *, limit: int = 1000) -> list[ConfirmedStatement]:
-        """Devices whose latest word of a user confirms the statement, those confirmed last at the end."""
+        """Devices whose statement is confirmed by the latest feedback, those confirmed last at the end."""
         with self._reading() as connection:
             return rounds.confirmed_statements(connection, limit)
+
+    def feedback_mark(self) -> tuple[int, int]:
+        """Changes whenever :meth:`confirmed` may."""
+        with self._reading() as connection:
+            return rounds.feedback_mark(connection)
 
     def judged_devices(self, after: str = "", *, limit: int = 1000, other_than: str = "") -> list[DueDevice]:
         """Devices that were judged, in order of their ids, after one.
