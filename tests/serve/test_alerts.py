@@ -141,14 +141,27 @@ def test_old_alerts_are_closed_removed_and_bounded(open_store: Open) -> None:
     assert store.alert_counters()["removed beyond the bound"] == 3
 
 
-def test_nothing_is_told_twice_after_a_crash(open_store: Open) -> None:
+def test_no_alert_is_raised_twice_after_a_crash(open_store: Open) -> None:
     store = open_store()
     see(store, sighting("10.0.0.2"))
     found = AlertPass(NOW, 0, 1, sightings("new device", "a"))
     store.record_alerts(found)
-    with pytest.raises(InputError, match="event 1 is stored, not 0: nothing is told twice"):
+    with pytest.raises(InputError, match="event 1 is stored, not 0: no alert is raised twice"):
         store.record_alerts(found)
     assert store.alerts().rows[0].count == 1
+
+
+def test_merged_devices_have_one_alert_of_a_kind(open_store: Open) -> None:
+    store = open_store()
+    one, two = see(store, sighting("10.0.0.2"), sighting("10.0.0.3"))
+    unknown = (*sightings("unknown device", one, device=one), *sightings("unknown device", two, device=two))
+    names = sightings("name conflict", "printer", device=one)
+    record(store, holding={"unknown device": unknown, "name conflict": names})
+    store.merge(one, two, "ana")
+    record(store, NOW + HOUR, holding={"unknown device": unknown[1:], "name conflict": names})
+    rows = {row.subject: row.device for row in store.alerts(state="open").rows}
+    assert rows == {two: two, "printer": two}
+    assert store.alerts(state="closed").total == 1
 
 
 def test_filters_of_the_list(open_store: Open) -> None:

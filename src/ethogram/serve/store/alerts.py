@@ -1,6 +1,6 @@
-"""Alerts: one row for each cause while it holds, so that what flaps or repeats is counted and not told again.
+"""Alerts: one row for each cause while it holds, so that one that flaps or repeats is counted and not raised again.
 
-Alerts of one kind that come together are one alert. What users muted is counted and not stored.
+Alerts of one kind that come together are one alert. Muted alerts are counted and not stored.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ def record_pass(connection: Connection, found: AlertPass, settings: AlertSetting
     Raises
     ------
     InputError
-        If the store has another position, so that something would be told twice or left out.
+        If the store has another position, so that an alert would be raised twice or lost.
     """
     position, _ = alert_state(connection)
     if position != found.after:
-        raise InputError(f"alerts: event {position} is stored, not {found.after}: nothing is told twice")
+        raise InputError(f"alerts: event {position} is stored, not {found.after}: no alert is raised twice")
     writer = _Writer(connection, found, settings)
     writer.write()
     counters = Counter(alert_counters(connection))
@@ -95,13 +95,18 @@ class _Writer:
         self._mutes = [row for row in mutes(connection) if row.until is None or row.until > self._now]
         kinds = {each.kind for each in found.raised} | set(found.holding) | {kind for kind, _ in found.ended}
         query = select(alert).where(alert.c.kind.in_(sorted(kinds)), alert.c.state.in_(_ACTIVE)).order_by(alert.c.id)
-        self._active: dict[_Key, RowMapping] = {
-            (row["kind"], row["subject"]): row for row in connection.execute(query).mappings()
-        }
+        self._active: dict[_Key, RowMapping] = {}
+        self._doubles: list[int] = []  # of devices that were merged
+        for row in connection.execute(query).mappings():
+            key = (row["kind"], row["subject"])
+            if key in self._active:
+                self._doubles.append(self._active[key]["id"])
+            self._active[key] = row
 
     def write(self) -> None:
         """Close what has ended, then raise what is new."""
-        self._close([self._active[key]["id"] for key in self._found.ended if key in self._active])
+        ended = [self._active[key]["id"] for key in self._found.ended if key in self._active]
+        self._close([*self._doubles, *ended])
         raised: dict[str, list[AlertSighting]] = {}
         for each in self._unmuted(self._found.raised):
             raised.setdefault(each.kind, []).append(each)
@@ -123,7 +128,7 @@ class _Writer:
         return rest
 
     def _raise(self, kind: str, sightings: Sequence[AlertSighting]) -> None:
-        """What happened once: a repetition is counted."""
+        """Alerts of single occurrences: a repetition is counted."""
         fresh: list[AlertSighting] = []
         for each in sightings:
             row = self._active.get((kind, each.subject[:255]))
@@ -142,7 +147,7 @@ class _Writer:
         self._open_group(kind, fresh, count)
 
     def _hold(self, kind: str, holding: Sequence[AlertSighting]) -> None:
-        """What holds: alerts about anything else are closed."""
+        """Alerts of conditions that hold: those of other subjects are closed."""
         subjects = {each.subject[:255] for each in holding}
         group = self._active.get((kind, ""))
         total = max(self._found.totals.get(kind, 0), len(holding))

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, case, delete, insert, select, update
 
 from ethogram.errors import UsageError
 from ethogram.schema import KINDS
@@ -116,7 +116,7 @@ def _stated_text(connection: Connection, row: RowMapping) -> str:
 
 
 def confirm(connection: Connection, id_: str, user: str) -> None:
-    """Say that the statement about a device is right."""
+    """Confirm the statement about a device."""
     row = _device(connection, id_)
     statement = _stated_text(connection, row)
     _feedback(connection, row["id"], "confirm", statement, user)
@@ -124,7 +124,7 @@ def confirm(connection: Connection, id_: str, user: str) -> None:
 
 
 def reject(connection: Connection, id_: str, user: str) -> None:
-    """Say that the statement about a device is wrong: it is not stated about it again."""
+    """Reject the statement about a device: it is not stated about it again."""
     row = _device(connection, id_)
     statement = _stated_text(connection, row)
     _feedback(connection, row["id"], "reject", statement, user)
@@ -140,7 +140,7 @@ def reject(connection: Connection, id_: str, user: str) -> None:
 
 
 def withdraw(connection: Connection, id_: str, user: str) -> None:
-    """Take back the latest word on the statement: what was confirmed or rejected counts as neither."""
+    """Withdraw the latest confirmation or rejection of the statement."""
     row = _device(connection, id_)
     query = (
         select(feedback.c.kind, feedback.c.text)
@@ -197,9 +197,9 @@ def merge(connection: Connection, id_: str, into: str, user: str) -> None:
         last_seen=max(row["last_seen"], target["last_seen"]), flows=row["flows"] + target["flows"],
         octets=row["octets"] + target["octets"], due=max(row["last_seen"], target["last_seen"]),
     )  # fmt: skip
-    connection.execute(
-        update(alert).where(alert.c.device == row["id"]).values(device=target["id"], subject=target["id"])
-    )
+    of_device = alert.c.device == row["id"]
+    subject = case((alert.c.subject == row["id"], target["id"]), else_=alert.c.subject)
+    connection.execute(update(alert).where(of_device).values(device=target["id"], subject=subject))
     connection.execute(delete(mute).where(mute.c.device == row["id"]))
     log_change(connection, user, "merge", target["id"], {"merged": row["id"], "name": row["name"]})
 
