@@ -251,6 +251,24 @@ def test_a_regular_device_that_falls_silent_and_comes_back(open_store: Open) -> 
     assert texts(store, "silent device") == []
 
 
+def test_more_silent_devices_of_one_time_than_a_pass_reads(open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ethogram.serve.alert_rules.MOST_SILENT", 3)
+    store = open_store()
+    see(store, *(sighting(f"10.0.0.{i}") for i in range(2, 9)), sighting("10.0.0.9", START + 9 * DAY))
+    watch = rules(store)
+    for _ in range(4):
+        watch.run(ServiceState())
+    assert store.alert_counters()["silent devices that were not regular"] == 7
+
+
+def test_one_alert_for_many_silent_devices_is_closed_by_age(open_store: Open) -> None:
+    store = open_store()
+    record(store, raised=sightings("silent device", *(f"d{i:02}" for i in range(20))))
+    assert texts(store) == ["20 devices that were regular are silent"]
+    record(store, NOW + 8 * DAY)
+    assert texts(store) == []
+
+
 def test_one_host_name_of_two_devices_at_once(open_store: Open) -> None:
     store = open_store()
     names = {"host_names": ("printer",)}

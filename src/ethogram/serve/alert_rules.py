@@ -22,7 +22,7 @@ from ethogram.serve.store import Store
 __all__ = ["AlertRules", "ServiceState"]
 
 PART, PARTS = 1000, 10
-MOST_TRACKED = 1000
+MOST_TRACKED, MOST_SILENT = 1000, 200
 ALERTING = frozenset({"probable", "repeated"})
 """Causes of a changed statement that raise an alert; others refine the same, or follow from a change by the user."""
 CLOCK_WORDS = ("ahead of arrival", "before arrival", "clock")
@@ -204,7 +204,8 @@ class _Pass:
         bound = self._clock - timedelta(seconds=self._store.settings.silent_s)
         stored = self._state.get("silent")
         after = datetime.fromisoformat(stored) if stored else bound - timedelta(days=30)
-        devices = self._store.fell_silent(after, bound) if after < bound else []
+        last_id = self._state.get("silent id")  # set if the last pass left devices for this one
+        devices = self._store.fell_silent(after, bound, limit=MOST_SILENT, after_id=last_id)
         days = service.active_days(devices) if devices else {}
         rows = self._store.rows([device.id for device in devices])
         for device in devices:
@@ -220,8 +221,9 @@ class _Pass:
             self._raised.append(AlertSighting(
                 "silent device", device.id, text, evidence, device.id, rows[device.id].name
             ))  # fmt: skip
-        full = len(devices) >= 200
+        full = len(devices) >= MOST_SILENT
         self._state["silent"] = (devices[-1].last_seen if full else max(after, bound)).isoformat()
+        self._state["silent id"] = devices[-1].id if full else None
         known = [subject for subject in self._store.open_subjects("silent device") if subject]
         seen = self._store.rows(known)
         self._ended += [("silent device", id_) for id_ in known if id_ not in seen or seen[id_].last_seen > bound]

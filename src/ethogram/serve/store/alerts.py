@@ -39,6 +39,8 @@ META_EVENT, META_STATE, META_COUNTED = "alert event", "alert state", "alert coun
 MOST, MOST_TEXT, MOST_EVIDENCE = 1000, 1000, 10
 MOST_MUTES = 1000
 _ACTIVE = ("open", "acknowledged")
+_CLOSED_SINGLY = ("silent device", "unknown group")
+"""Kinds whose causes end one by one: one alert for many of them has no end, and is closed by age."""
 _Key = tuple[str, str]
 
 
@@ -230,9 +232,10 @@ class _Writer:
 
     def _remove_old(self) -> None:
         """Close by age what does not last; remove what was closed long ago, and what is beyond the bound."""
-        passing = [name for name, kind in ALERT_KINDS.items() if not kind.lasts]
+        passing = alert.c.kind.in_([name for name, kind in ALERT_KINDS.items() if not kind.lasts])
+        passing |= alert.c.kind.in_(_CLOSED_SINGLY) & (alert.c.subject == "")
         old = self._now - timedelta(days=self._settings.open_days)
-        ids = select(alert.c.id).where(alert.c.kind.in_(passing), alert.c.state.in_(_ACTIVE), alert.c.last < old)
+        ids = select(alert.c.id).where(passing, alert.c.state.in_(_ACTIVE), alert.c.last < old)
         self._close(list(self._connection.execute(ids).scalars()))
         gone = self._now - timedelta(days=self._settings.keep_days)
         removed = self._connection.execute(delete(alert).where(alert.c.state == "closed", alert.c.changed < gone))

@@ -84,12 +84,17 @@ def holding(connection: Connection, settings: JudgeSettings, unknown_s: float, l
     return Holding(*first(unknown), *first(device.c.unusual.is_(True)))
 
 
-def fell_silent(connection: Connection, after: datetime, before: datetime, limit: int) -> list[DueDevice]:
-    """Devices whose latest flow lies after one time and not after another, in order of that."""
+def fell_silent(
+    connection: Connection, after: datetime, before: datetime, limit: int, after_id: str | None
+) -> list[DueDevice]:  # fmt: skip
+    """Devices whose latest flow lies after one time and not after another, in order of that time and of their ids."""
     table = device.c
+    later = table.last_seen > after
+    if after_id is not None:
+        later |= (table.last_seen == after) & (table.id > after_id)
     query = (
         select(table.id, table.first_seen, table.last_seen, table.due)
-        .where(*_SHOWN, table.last_seen > after, table.last_seen <= before)
+        .where(*_SHOWN, later, table.last_seen <= before)
         .order_by(table.last_seen, table.id)
         .limit(limit)
     )

@@ -1,4 +1,4 @@
-"""The store: everything that the live service decided and its users said."""
+"""The store: decisions of the live service, and labels and feedback of its users."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ class Store:
         with self._reading() as connection:
             return reads.groups(connection, self.settings)
 
-    # What users say
+    # Changes by users
 
     def label(
         self, id_: str, value: str, user: str, *, kind: str = "", vendor: str = "", model: str = ""
@@ -217,17 +217,17 @@ class Store:
             edits.remove_label(connection, id_, user)
 
     def confirm(self, id_: str, user: str) -> None:
-        """Say that the statement about a device is right."""
+        """Confirm the statement about a device."""
         with self._writing() as connection:
             edits.confirm(connection, id_, user)
 
     def reject(self, id_: str, user: str) -> None:
-        """Say that the statement about a device is wrong: the device is unknown until something else is stated."""
+        """Reject the statement about a device: the device is unknown until something else is stated."""
         with self._writing() as connection:
             edits.reject(connection, id_, user)
 
     def withdraw(self, id_: str, user: str) -> None:
-        """Take back the latest confirmation or rejection of a device's statement."""
+        """Withdraw the latest confirmation or rejection of a device's statement."""
         with self._writing() as connection:
             edits.withdraw(connection, id_, user)
 
@@ -376,10 +376,15 @@ class Store:
         with self._reading() as connection:
             return conflicts.holding(connection, self.settings, unknown_s, limit)
 
-    def fell_silent(self, after: datetime, before: datetime, *, limit: int = 200) -> list[DueDevice]:
-        """Devices whose latest flow lies between two times, in order of that."""
+    def fell_silent(
+        self, after: datetime, before: datetime, *, limit: int, after_id: str | None = None
+    ) -> list[DueDevice]:  # fmt: skip
+        """Devices whose latest flow lies after one time and not after another, in order of that time and of their ids.
+
+        With ``after_id``, the last device that was read, also those of the first time that come after it.
+        """
         with self._reading() as connection:
-            return conflicts.fell_silent(connection, after, before, limit)
+            return conflicts.fell_silent(connection, after, before, limit, after_id)
 
     def conflicts(self) -> list[conflicts.Conflict]:
         """Names, addresses and MACs that are used twice at the time of the data."""
