@@ -1,4 +1,4 @@
-"""From datagrams to devices: what flow exporters say of DHCP and names reaches verdicts and the store."""
+"""From datagrams to devices: DHCP facts and names from flow exporters reach verdicts and the store."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_device_has_the_dhcp_facts_of_its_exporter(tmp_path: Path, identifier:
 def test_a_device_stays_the_same_over_another_address_by_its_host_name(
     tmp_path: Path, identifier: DeviceIdentifier
 ) -> None:
-    """Neither the flows nor DHCP tell a MAC that stays: only the host name does."""
+    """Neither flows nor DHCP have a MAC that stays; only the host name identifies the device."""
     exporter = YafExporter()
     private = "02:bb:cc:00:00:01", "06:bb:cc:00:00:02"
 

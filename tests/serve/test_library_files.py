@@ -110,7 +110,7 @@ def test_devices_of_another_library_are_judged_again_in_parts(judged: Path, monk
         assert reasons == {"judged with another library: library 2"}
         assert not change.part(judge)
         judge.identifier = OneAnswer("library 3", "plug")
-        assert not change.part(judge)  # nobody said that it has changed
+        assert not change.part(judge)  # begin() was not called
         change.begin()
         assert change.part(judge)
         assert not change.part(judge)

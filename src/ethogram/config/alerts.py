@@ -30,7 +30,7 @@ class AlertSettings(Settings):
     rest_s: float = Field(default=3600.0, gt=0, description="a counter of losses rests after this time")
     disk_octets: int = Field(default=1 << 30, ge=0, description="free space on the disk below which there is an alert")
     repeat_s: float = Field(
-        default=86_400.0, ge=0, description="what ends and returns within this time is the same alert, and no news"
+        default=86_400.0, ge=0, description="a cause that ends and returns within this time opens its alert again"
     )
     group_from: int = Field(default=10, gt=1, description="this many alerts of one kind at once are one alert")
     hourly: int = Field(default=30, gt=0, description="new alerts of one kind in an hour; beyond, they are one alert")

@@ -22,7 +22,7 @@ ENVIRONMENT_PREFIX = "ETHOGRAM_SERVE_"
 
 
 class RetentionSettings(Settings):
-    """How long facts are kept; labels, history and decisions are kept for ever."""
+    """How long facts are kept; labels, history and decisions are always kept."""
 
     flow_days: int = Field(default=7, gt=0, description="days of flow tables; unread ones are always kept")
     count_days: int = Field(default=400, gt=0, description="days of counts by hour and service")

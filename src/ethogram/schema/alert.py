@@ -19,7 +19,7 @@ __all__ = [
 Severity = Literal["info", "warning", "critical"]
 AlertState = Literal["open", "acknowledged", "closed"]
 SEVERITIES: tuple[Severity, ...] = ("critical", "warning", "info")
-"""The gravest first."""
+"""The most severe first."""
 ALERT_STATES: tuple[AlertState, ...] = ("open", "acknowledged", "closed")
 
 
@@ -121,7 +121,7 @@ class AlertSighting:
     kind
         Of :data:`ALERT_KINDS`.
     subject
-        What tells alerts of a kind apart: the id of a device, an exporter, a part. One alert is open for each.
+        Distinguishes alerts of a kind: the id of a device, an exporter, a part. One alert is open for each.
     text
         What happened, in one line.
     evidence
@@ -197,7 +197,7 @@ class AlertRow:
     changed
         When it was acknowledged or closed; None while it is open.
     user
-        Who acknowledged it; empty if nobody.
+        User who acknowledged it; empty if none.
     """
 
     id: int

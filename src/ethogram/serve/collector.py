@@ -227,7 +227,7 @@ class Collector:
         writer.start()
         try:
             self._work()
-        except BaseException as error:  # reported by whoever waits for the thread
+        except BaseException as error:  # raised again by stop()
             self.failure = self.failure or error
         finally:
             self._tasks.put(None)
@@ -315,7 +315,7 @@ class Collector:
                 continue  # callers must not wait forever
             try:
                 task()
-            except BaseException as error:  # reported by whoever waits for the thread
+            except BaseException as error:  # raised again by stop()
                 self.failure = error
                 self._failed.set()
 

@@ -1,4 +1,4 @@
-"""What stored counts and flows say about one device over time: its peers, and its similarity to itself."""
+"""One device over time, from stored counts and flows: its peers, and its similarity to itself."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 The library follows from the confirmations in the store and from stored counts, so that a confirmation that is
 withdrawn, or lost with a restored store, leaves the library in the next round. A statement is enrolled if it names
-vendor and kind: one of them alone is true of many devices, and is remembered only.
+vendor and kind: one of them alone is true of many devices, and stays in the store only.
 """
 
 from __future__ import annotations

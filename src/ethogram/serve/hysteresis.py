@@ -35,7 +35,7 @@ class Stated:
     provisional
         Whether it rests on less than one whole epoch.
     facts
-        Facts that speak for it, the largest first.
+        Facts that support it, the largest first.
     """
 
     statement: str
@@ -156,7 +156,7 @@ def decide(
 
 
 def _refines(before: Stated, after: Stated) -> bool:
-    """Whether a statement says more and contradicts nothing; what was only probable before does not bind."""
+    """Whether a statement is more specific, and agrees with the kind, vendor and model that were sure before."""
     if before.level == UNKNOWN:
         return after.level != UNKNOWN
     if before.level == SEVERAL:

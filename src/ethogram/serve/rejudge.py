@@ -76,7 +76,7 @@ def rejudge_devices(
 class LibraryChange:
     """Judges devices whose verdicts rest on another library again, part by part between the rounds of a judge.
 
-    What is left is asked of the store, so that a restart goes on where it was.
+    The store knows which devices are left, so that a restart goes on with them.
 
     Attributes
     ----------

@@ -42,7 +42,7 @@ def create_user(connection: Connection, name: str, role: Role, by: str = "") -> 
     Parameters
     ----------
     by
-        User who does it, for the audit log; empty: nobody, at the first start.
+        User who does it, for the audit log; empty at the first start.
 
     Raises
     ------
@@ -62,7 +62,7 @@ def create_user(connection: Connection, name: str, role: Role, by: str = "") -> 
         name=name, role=role, token_digest=_digest(token), created=datetime.now(tz=UTC)
     ))  # fmt: skip
     if by:
-        log_change(connection, by, "add user", "", {"name": name, "role": role}, told=False)
+        log_change(connection, by, "add user", "", {"name": name, "role": role}, event_too=False)
     return token
 
 
@@ -80,7 +80,7 @@ def new_token(connection: Connection, name: str, by: str = "") -> str:
         raise UsageError(f"there is no user {name!r}")
     connection.execute(delete(web_session).where(web_session.c.account == name))
     if by:
-        log_change(connection, by, "new token", "", {"name": name}, told=False)
+        log_change(connection, by, "new token", "", {"name": name}, event_too=False)
     return token
 
 
@@ -98,13 +98,13 @@ def delete_user(connection: Connection, name: str, by: str = "") -> None:
     if connection.execute(select(account.c.name).where(account.c.name == name)).first() is None:
         raise UsageError(f"there is no user {name!r}")
     if by:
-        log_change(connection, by, "remove user", "", {"name": name}, told=False)
+        log_change(connection, by, "remove user", "", {"name": name}, event_too=False)
     connection.execute(delete(web_session).where(web_session.c.account == name))
     connection.execute(delete(account).where(account.c.name == name))
 
 
 def user_of(connection: Connection, token: str) -> UserRow | None:
-    """The user of a token. The digest is looked up, so that the time tells nothing about the token."""
+    """The user of a token. The digest is looked up, so that the time of the search does not depend on the token."""
     row = connection.execute(select(account).where(account.c.token_digest == _digest(token))).mappings().first()
     return None if row is None else _user(row)
 

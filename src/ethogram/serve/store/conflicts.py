@@ -118,7 +118,7 @@ def conflicts(connection: Connection) -> list[Conflict]:
         .having(func.count(device.c.id.distinct()) > 1)
         .limit(MOST)
     )
-    wanted = [(kind, value) for kind, value in connection.execute(shared) if _tells(kind, value)]
+    wanted = [(kind, value) for kind, value in connection.execute(shared) if _is_distinct(kind, value)]
     by_key: dict[tuple[str, str], list[Any]] = {key: [] for key in wanted}
     for part in chunks(sorted({value for _, value in wanted})):
         of_values = select(*columns).select_from(joined).where(*recent, device_key.c.value.in_(part))
@@ -142,7 +142,7 @@ def conflicts(connection: Connection) -> list[Conflict]:
     rows_of: dict[str, list[Any]] = {id_: [] for id_ in ids}
     query = select(*columns).select_from(joined).where(*recent, device_key.c.kind == "address", device.c.id.in_(ids))
     for row in connection.execute(query) if ids else ():
-        if _tells("address", row.value):
+        if _is_distinct("address", row.value):
             rows_of[row.id].append(row)
     for rows in rows_of.values():
         if at_once := _at_once(rows):
@@ -151,7 +151,7 @@ def conflicts(connection: Connection) -> list[Conflict]:
     return found
 
 
-def _tells(kind: str, value: str) -> bool:
+def _is_distinct(kind: str, value: str) -> bool:
     """Whether two devices should not share a name or address."""
     if kind == "hostname":
         return value not in GENERIC_NAMES

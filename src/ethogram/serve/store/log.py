@@ -13,10 +13,10 @@ __all__ = ["log_change"]
 
 
 def log_change(
-    connection: Connection, user: str, action: str, device: str, detail: dict[str, Any], *, told: bool = True
+    connection: Connection, user: str, action: str, device: str, detail: dict[str, Any], *, event_too: bool = True
 ) -> None:
-    """Write an entry of the audit log, and the event unless ``told`` is False: only editors read the log."""
+    """Write an entry of the audit log, and the event unless ``event_too`` is False: only editors read the log."""
     now = datetime.now(tz=UTC)
     connection.execute(insert(audit).values(time=now, user=user, action=action, device=device, detail=detail))
-    if told:
+    if event_too:
         connection.execute(insert(event).values(time=now, kind=action, device=device, data=detail | {"user": user}))

@@ -165,7 +165,7 @@ verdict = Table(
     Column("source", String(1024), nullable=False),
     Column("segment", BigInteger, nullable=False),
 )  # fmt: skip
-"""What the judge states, whatever the user says; ``candidate`` is another statement that does not hold long enough."""
+"""What the judge states, without labels of users; ``candidate`` is another statement that does not hold long enough."""
 
 verdict_change = Table(
     "verdict_change", METADATA,
@@ -295,7 +295,7 @@ alert = Table(
     Column("user", String(64), nullable=False),
     sqlite_autoincrement=True,
 )  # fmt: skip
-"""``device`` is empty for alerts about none; the subject tells alerts of one kind apart."""
+"""``device`` is empty for alerts about none; the subject distinguishes alerts of one kind."""
 
 mute = Table(
     "mute", METADATA,
