@@ -232,8 +232,10 @@ class _Writer:
 
     def _remove_old(self) -> None:
         """Close by age what does not last; remove what was closed long ago, and what is beyond the bound."""
-        passing = alert.c.kind.in_([name for name, kind in ALERT_KINDS.items() if not kind.lasts])
-        passing |= alert.c.kind.in_(_CLOSED_SINGLY) & (alert.c.subject == "")
+        passing = or_(
+            alert.c.kind.in_([name for name, kind in ALERT_KINDS.items() if not kind.lasts]),
+            alert.c.kind.in_(_CLOSED_SINGLY) & (alert.c.subject == ""),
+        )
         old = self._now - timedelta(days=self._settings.open_days)
         ids = select(alert.c.id).where(passing, alert.c.state.in_(_ACTIVE), alert.c.last < old)
         self._close(list(self._connection.execute(ids).scalars()))

@@ -107,7 +107,7 @@ def conflicts(connection: Connection) -> list[Conflict]:
     if clock is None:
         return []
     columns = (device_key.c.kind, device_key.c.value, device_key.c.first, device_key.c.last, device.c.id,
-               device.c.name, device.c.mac, device.c.kind.label("is_a"))  # fmt: skip
+               device.c.name, device.c.mac)  # fmt: skip
     joined = device_key.join(device, device.c.id == device_key.c.device)
     recent = (*_SHOWN, device_key.c.last >= clock - RECENT, device_key.c.by_user.is_(False))
     shared = (
