@@ -81,13 +81,12 @@ class Captures:
     folder
         Where files lie while they are read; None: the system's folder for temporary files. They are removed afterwards.
     judged_with
-        Gives the libraries by which devices are judged, and the file of knowledge, or an empty text; None: the bundled
-        library.
+        Returns the library files by which devices are judged, none for the bundled library, and the file of knowledge,
+        or an empty text.
     """
 
     def __init__(
-        self, settings: WebSettings, folder: Path | None = None,
-        judged_with: Callable[[], tuple[Sequence[str], str]] | None = None,
+        self, settings: WebSettings, folder: Path | None, judged_with: Callable[[], tuple[Sequence[str], str]]
     ) -> None:  # fmt: skip
         self._settings, self._parent = settings, folder
         self._judged_with = judged_with
@@ -182,7 +181,7 @@ class Captures:
     async def _run(self, capture: Capture, file: Path, result: Path) -> None:
         """Run the process, and follow its lines; it is killed at the end of its time."""
         settings = self._settings
-        libraries, knowledge = ((), "") if self._judged_with is None else self._judged_with()
+        libraries, knowledge = self._judged_with()
         command = [
             sys.executable, "-P", "-m", "ethogram.serve.api.capture_process", str(file), str(result),
             str(settings.upload_memory_octets), str(int(settings.upload_s) + 1), knowledge,
