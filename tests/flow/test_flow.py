@@ -341,12 +341,48 @@ def test_a_device_file_names_by_mac_then_address_in_its_time(tmp_path: Path) -> 
         ("device,ip\ncamera,\n", "devices.csv:2: neither mac nor ip for 'camera'"),
         ("device,ip,from\ncamera,10.0.0.1,soon\n", "devices.csv:2: 'soon' is no time"),
         ("device,ip,from,to\nc,10.0.0.1,2024-02-01,2024-01-01\n", "devices.csv:2: 'to' is not after 'from'"),
-        ("device,ip\nc,10.0.0.1\nd,10.0.0.1\n", "devices.csv:3: 10.0.0.1 is 'c' and 'd' at once"),
     ],
 )
 def test_errors_in_a_device_file_name_the_line(text: str, reason: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=reason):
         DeviceFile.load(device_file(tmp_path, text))
+
+
+def test_of_two_names_for_one_device_the_first_line_is_used(tmp_path: Path) -> None:
+    file = device_file(tmp_path, (
+        "device,ip,from,to\n"
+        "hall,10.0.0.1,2024-05-10,2024-05-20\n"
+        "porch,10.0.0.1,2024-05-15,2024-05-25\n"
+        "hall,10.0.0.1,2024-05-18,2024-05-22\n"
+        "den,10.0.0.1,2024-05-21,\n"
+        "porch,10.0.0.1,2024-05-22,\n"
+        "loft,10.0.0.1,2024-05-01,2024-05-10\n"
+        "shed,10.0.0.2,,\n"
+    ))  # fmt: skip
+    names = DeviceFile.load(file)
+    assert names.entries.select("key", "device").rows() == [
+        ("10.0.0.1", "loft"), ("10.0.0.1", "hall"), ("10.0.0.1", "hall"), ("10.0.0.1", "porch"), ("10.0.0.2", "shed"),
+    ]  # fmt: skip
+    assert list(names.conflicts) == [
+        f"{file}:3: 10.0.0.1 is 'hall' (line 2) and 'porch' at once; the first is used",
+        f"{file}:5: 10.0.0.1 is 'hall' (line 2) and 'den' at once; the first is used",
+    ]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=8))
+def test_a_row_is_used_unless_an_earlier_one_contradicts_it(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, int, int]]
+) -> None:
+    spans = [(device, min(a, b), max(a, b) + 1) for device, a, b in rows]
+    text = "device,ip,from,to\n" + "".join(f"{d},10.0.0.1,2024-05-{a:02},2024-05-{b:02}\n" for d, a, b in spans)
+    names = DeviceFile.load(device_file(tmp_path_factory.getbasetemp(), text))
+    used: list[tuple[str, int, int]] = []
+    for device, a, b in spans:
+        if not any(device != other and a < end and begin < b for other, begin, end in used):
+            used.append((device, a, b))
+    entries = names.entries.select("device", pl.col("from").dt.day(), pl.col("to").dt.day()).rows()
+    assert sorted(entries) == sorted(set(used))
+    assert len(names.conflicts) == len(spans) - len(used)
 
 
 @given(st.binary(min_size=6, max_size=6).filter(any))

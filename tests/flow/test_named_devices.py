@@ -101,6 +101,11 @@ def test_a_device_file_with_addresses_names_the_whole_device(tmp_path: Path) -> 
     assert named(namer, ("10.0.0.5", CAM), ("fe80::5", CAM), ("10.0.0.6", LAMP)) == ["porch", "porch", LAMP]
 
 
+def test_of_two_names_for_one_device_the_first_is_a_fact() -> None:
+    facts = named_facts(entries({"address": "10.0.0.5", "name": "porch"}, {"address": "10.0.0.5", "name": "hall"}))
+    assert facts.filter(pl.col("fact") == "name")["value"].to_list() == ["porch"]
+
+
 def test_entries_are_identity_facts() -> None:
     facts = named_facts(entries({"mac": CAM, "address": "10.0.0.5", "name": "Hall", "vendor": "Acme", "begin": T0}))
     assert IDENTITY.matches(facts.schema)

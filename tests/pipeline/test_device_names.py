@@ -64,6 +64,17 @@ def test_the_report_counts_entries_and_facts(capsys: pytest.CaptureFixture[str])
     assert report["identity_facts"] == 5
 
 
+def test_two_names_for_one_device_are_one_line_and_the_rest_is_used(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("two.csv").write_text("device,ip\nporch,192.168.0.2\nhall,192.168.0.2\nden,192.168.0.3\n")
+    assert devices("--devices", "two.csv") == ["den", "porch"]
+    assert "two.csv:3: 192.168.0.2 is 'porch' (line 2) and 'hall' at once; the first is used" in capsys.readouterr().err
+    Path("names.csv").write_text("ip,name\n192.168.0.2,porch\n192.168.0.2,hall\n192.168.0.3,den\n")
+    assert main(["identify", "in.csv", "--names", "names.csv", "--json", "-v"]) == 0
+    out, err = capsys.readouterr()
+    assert sorted(device["name"] for device in orjson.loads(out)["devices"]) == ["den", "porch"]
+    assert "names.csv (CSV):3: 192.168.0.2 is 'porch' (names.csv (CSV):2) and 'hall'; the first is used" in err
+
+
 def test_the_api_takes_the_same_files() -> None:
     flows = ethogram.read_flows("in.csv", devices="devices.csv", names=["leases"]).to_frame()
     assert flows["device"].sort().to_list() == ["cam", "porch"]

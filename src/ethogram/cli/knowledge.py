@@ -51,9 +51,7 @@ def command(
     known = Knowledge.bundled()
     if knowledge is not None:
         known = known.with_rows(knowledge)
-        report(*known.messages)
-        if known.rejected > len(known.messages):
-            report(f"{known.rejected - len(known.messages):,} more rows were not used")
+        report(*known.notices)
     answers = {query: look_up(known, query) for query in queries}
     if form is ReportFormat.TABLE:
         for query, facts in answers.items():

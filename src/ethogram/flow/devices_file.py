@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +23,11 @@ _COLUMNS = {"device", "mac", "ip", "from", "to"}
 FIRST = datetime(1, 1, 1, tzinfo=UTC)
 LAST = datetime(9999, 12, 31, tzinfo=UTC)
 
+_SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
+    "kind": pl.String, "key": pl.String, "device": pl.String, "from": TIME, "to": TIME, "line": pl.Int64,
+}  # fmt: skip
+_Entry = tuple[str, str, str, datetime, datetime, int]
+
 
 class DeviceFile:
     """Names devices by MAC or address, within their time of validity.
@@ -32,24 +39,27 @@ class DeviceFile:
     ----------
     entries
         Columns ``kind`` (mac or ip), ``key``, ``device``, ``from``, ``to`` (exclusive).
+    conflicts
+        One line for each row that names a device otherwise than an earlier row, and so is not used.
     """
 
     forgotten = 0
 
-    def __init__(self, entries: pl.DataFrame) -> None:
+    def __init__(self, entries: pl.DataFrame, conflicts: Sequence[str] = ()) -> None:
+        self.conflicts = tuple(conflicts)
         self.entries = entries.sort("kind", "key", "from")
         self.by_time = bool((entries["from"] > FIRST).any() or (entries["to"] < LAST).any())
 
     @classmethod
     def load(cls, path: Path) -> DeviceFile:
-        """Read a device file.
+        """Read a device file. Of rows that give one key two names at the same time, the first is used.
 
         Raises
         ------
         ConfigurationError
-            With file and line, for an invalid column or value, or a key that names two devices at the same time.
+            With file and line, for an invalid column or value.
         """
-        rows: list[tuple[str, str, str, datetime, datetime, int]] = []
+        rows: list[_Entry] = []
         try:
             names, records = rows_of(path.read_bytes())
             header = set(names)
@@ -66,17 +76,8 @@ class DeviceFile:
             raise ConfigurationError(f"device file {place}: {error.reason}") from None
         if not rows:
             raise ConfigurationError(f"device file {path}: names no device")
-        schema: dict[str, pl.DataType | type[pl.DataType]] = {
-            "kind": pl.String,
-            "key": pl.String,
-            "device": pl.String,
-            "from": TIME,
-            "to": TIME,
-            "line": pl.Int64,
-        }
-        entries = pl.DataFrame(rows, schema=schema, orient="row").sort("kind", "key", "from", "line")
-        _check_overlap(entries, path)
-        return cls(entries.drop("line").unique(maintain_order=True))
+        entries, conflicts = _without_conflicts(pl.DataFrame(rows, schema=_SCHEMA, orient="row"), path)
+        return cls(entries.drop("line").unique(maintain_order=True), conflicts)
 
     def learn(self, ends: pl.DataFrame, uses: Uses | None = None) -> None:
         """Do nothing: the file is complete."""
@@ -115,7 +116,7 @@ class DeviceFile:
         return device
 
 
-def _entries(row: dict[str, str], place: str, line: int) -> list[tuple[str, str, str, datetime, datetime, int]]:
+def _entries(row: dict[str, str], place: str, line: int) -> list[_Entry]:
     device = row.get("device", "")
     if not device:
         raise ConfigurationError(f"{place}: no device")
@@ -148,14 +149,47 @@ def _time(text: str, place: str, default: datetime) -> datetime:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time
 
 
-def _check_overlap(entries: pl.DataFrame, path: Path) -> None:
-    before = pl.all().shift(1).over("kind", "key").name.suffix("_before")
-    clash = (
-        entries.with_columns(before)
-        .filter((pl.col("device") != pl.col("device_before")) & (pl.col("from") < pl.col("to_before")))
-        .head(1)
-    )
-    for row in clash.iter_rows(named=True):
-        raise ConfigurationError(
-            f"device file {path}:{row['line']}: {row['key']} is {row['device_before']!r} and {row['device']!r} at once"
-        )
+def _without_conflicts(entries: pl.DataFrame, path: Path) -> tuple[pl.DataFrame, list[str]]:
+    """Entries that agree with all earlier lines, sorted by key and time, and a line for each of the others."""
+    entries = entries.sort("kind", "key", "from", "line")
+    latest = pl.col("to").cum_max().shift(1).over("kind", "key")
+    clash = (pl.col("device").n_unique().over("kind", "key") > 1) & (pl.col("from") < latest).any().over("kind", "key")
+    conflicts: list[str] = []
+    used: list[_Entry] = []
+    # Row by row, since it is the earlier line that holds, and not the earlier time.
+    for _, rows in entries.filter(clash).group_by("kind", "key", maintain_order=True):
+        spans = _Spans()
+        for row in rows.sort("line").iter_rows():
+            _, key, device, begin, end, line = row
+            before = spans.add(begin, end, device, line)
+            if before is None:
+                used.append(row)
+            else:
+                name, place = before
+                conflicts.append(f"{path}:{line}: {key} is {name!r} (line {place}) and {device!r} at once; "
+                                 "the first is used")  # fmt: skip
+    kept = pl.concat([entries.filter(~clash), pl.DataFrame(used, schema=_SCHEMA, orient="row")])
+    return kept.sort("kind", "key", "from", "line"), conflicts
+
+
+class _Spans:
+    """Times of one key, each with its device and line; those of one device that overlap are one."""
+
+    def __init__(self) -> None:
+        self._begins: list[datetime] = []
+        self._spans: list[tuple[datetime, datetime, str, int]] = []
+
+    def add(self, begin: datetime, end: datetime, device: str, line: int) -> tuple[str, int] | None:
+        """Add a time; device and line of the earlier row that contradicts it, if there is one."""
+        first = bisect_left(self._begins, begin)
+        if first and self._spans[first - 1][1] > begin:
+            first -= 1
+        after = bisect_left(self._begins, end)
+        overlapping = self._spans[first:after]
+        for _, _, name, place in overlapping:
+            if name != device:
+                return name, place
+        merged = min([begin, *(span[0] for span in overlapping)]), max([end, *(span[1] for span in overlapping)])
+        self._spans[first:after] = [(*merged, device, min([line, *(span[3] for span in overlapping)]))]
+        self._begins[first:after] = [merged[0]]
+        return None

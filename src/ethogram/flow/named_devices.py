@@ -170,9 +170,13 @@ def _macs_of(entries: pl.DataFrame) -> DeviceFile | None:
 
 
 def named_facts(entries: pl.DataFrame) -> pl.DataFrame:
-    """What the entries of files say, as identity facts (:data:`ethogram.schema.IDENTITY`) without devices."""
+    """What the entries of files say, as identity facts (:data:`ethogram.schema.IDENTITY`) without devices.
+
+    Of several names that a user gave to one MAC or address, the first one holds, as in :class:`NamedDevices`.
+    """
+    first_names = entries.drop_nulls("name").unique(_KEYS, keep="first", maintain_order=True)
     frames = [
-        entries.drop_nulls(fact).select(
+        (first_names if fact == "name" else entries.drop_nulls(fact)).select(
             "mac", "address", pl.lit(fact).alias("fact"), pl.col(fact).alias("value"), "source",
             pl.col("begin").alias("first"), pl.col("begin").alias("last"), pl.lit(1).alias("times"),
         )

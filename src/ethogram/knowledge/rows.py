@@ -89,6 +89,7 @@ _MAX_FIELD = 200
 _MAX_FILE = 16 << 20  # octets
 _MAX_ROWS = 200_000
 _MAX_MESSAGES = 20
+_MAX_NAMED = 5  # unknown columns
 
 
 class Row(NamedTuple):
@@ -112,7 +113,7 @@ class KnowledgeSource(NamedTuple):
 
 @dataclass
 class UserRows:
-    """Rows of a user's file, their sources, and one message per row that cannot be used, up to a bound."""
+    """Rows of a user's file, their sources, and one message per row or column that cannot be used, up to a bound."""
 
     rows: list[Row] = field(default_factory=list)
     sources: dict[str, KnowledgeSource] = field(default_factory=dict)
@@ -205,12 +206,13 @@ def user_rows(path: Path) -> UserRows:
     """Read a user's rows: tab- or comma-separated, with the columns ``table``, ``key`` and ``value``.
 
     Further columns are ``subject`` (may be left out if the table has only one), ``weight`` (default ``strong``; in the
-    table ``kinds`` a share, default 1), ``source`` (default: the file's name), ``licence`` and ``date``.
+    table ``kinds`` a share, default 1), ``source`` (default: the file's name), ``licence`` and ``date``. Other columns
+    are reported and not read.
 
     Raises
     ------
     ConfigurationError
-        If the file cannot be read, is too large, or has no or unknown columns. Invalid rows are counted instead.
+        If the file cannot be read, is too large, or lacks a column. Invalid rows are counted instead.
     """
     try:
         with path.open("rb") as stream:
@@ -228,10 +230,7 @@ def user_rows(path: Path) -> UserRows:
         raise ConfigurationError(f"knowledge file {path}: empty")
     separator = "\t" if "\t" in lines[first] else ","
     names = [name.strip().lower() for name in lines[first].split(separator)]
-    unknown = [name for name in names if name not in _REQUIRED | _OPTIONAL]
     place = f"knowledge file {path}:{first + 1}"
-    if unknown:
-        raise ConfigurationError(f"{place}: unknown column {unknown[0]!r}; expected {', '.join(_expected())}")
     missing = sorted(_REQUIRED - set(names))
     if missing or len(names) != len(set(names)):
         reason = f"no column {missing[0]!r}" if missing else "a column appears twice"
@@ -239,6 +238,11 @@ def user_rows(path: Path) -> UserRows:
     if len(lines) - first > _MAX_ROWS:
         raise ConfigurationError(f"knowledge file {path}: more than {_MAX_ROWS:,} rows")
     result = UserRows()
+    unknown = [name for name in names if name not in _REQUIRED | _OPTIONAL]
+    if unknown:
+        text = f"unknown column{'s' if len(unknown) > 1 else ''} {', '.join(map(repr, unknown[:_MAX_NAMED]))}"
+        reason = f"{text}{', ...' if len(unknown) > _MAX_NAMED else ''}; not read; known are {', '.join(_expected())}"
+        result.messages.append(str(InputError(reason, file=path, line=first + 1)))
     seen: dict[tuple[str, ...], int] = {}
     for number, text in enumerate(lines[first + 1 :], first + 2):
         if not _is_row(text):

@@ -113,16 +113,18 @@ class Knowledge:
     def with_rows(self, path: str | Path) -> Knowledge:
         """These tables with the rows of a user's file, which replace all packaged rows of the same table and key.
 
-        Aliases of vendors add to the packaged ones. Rows that cannot be used are counted in :attr:`rejected`.
+        Aliases of vendors add to the packaged ones. Rows that cannot be used are counted in :attr:`rejected`; they and
+        unknown columns are in :attr:`messages`.
 
         Raises
         ------
         ConfigurationError
-            If the file cannot be read, has an unknown column, or no row in it can be used.
+            If the file cannot be read, lacks a column, or no row in it can be used.
         """
         user = user_rows(Path(path))
         if not user.rows:
-            reason = user.messages[0] if user.messages else f"knowledge file {path}: no rows"
+            # The last message is of a row, if there was one; the first may be of a column.
+            reason = user.messages[-1] if user.rejected else f"knowledge file {path}: no rows"
             raise ConfigurationError(reason)
         return Knowledge(
             self._store.read,
@@ -131,6 +133,12 @@ class Knowledge:
             rejected=self.rejected + user.rejected,
             messages=(*self.messages, *user.messages),
         )
+
+    @property
+    def notices(self) -> list[str]:
+        """Lines for the user: what could not be used of users' files."""
+        more = self.rejected - len(self.messages)
+        return [*self.messages, *([f"{more:,} more rows were not used"] if more > 0 else [])]
 
     # Lookups
 

@@ -112,7 +112,9 @@ class DeviceNames:
     def notices(self) -> list[str]:
         """Lines for the user: what could not be used of each file."""
         lines = [line for report in self.reports for line in _notices(report)]
-        conflicts = NamedDevices(LocalDevices(), self.file, self.entries).conflicts if self.entries.height else []
+        conflicts = [] if self.file is None else list(self.file.conflicts)
+        if self.entries.height:
+            conflicts += NamedDevices(LocalDevices(), self.file, self.entries).conflicts
         more = [f"{len(conflicts) - 1:,} more names contradict earlier ones"] if len(conflicts) > 1 else []
         return lines + conflicts[:1] + more
 

@@ -147,7 +147,7 @@ def identify(
             enrolled |= {label.identity.label: label.identity for label in labels}
         judge = LadderJudge(ladder.products, knowledge)
         inventory = add_ladder(inventory, observed.windows, judge, read.identity, enrolled=enrolled)
-    read.log.messages += knowledge.messages
+    read.log.messages += knowledge.notices
     if side is not None:
         read.log.messages += side.messages
     return Identification(inventory, read.log)
