@@ -3,6 +3,14 @@
   "use strict";
   const root = document.documentElement;
 
+  // A step in the history that is taken before htmx listens changes the address alone: the page of the new address is loaded
+  document.addEventListener("DOMContentLoaded", () => {
+    const [loaded] = performance.getEntriesByType("navigation");
+    if (!loaded) return;
+    const requested = new URL(loaded.name, location.href);
+    if (requested.pathname + requested.search !== location.pathname + location.search) location.reload();
+  });
+
   // Dark or light
   document.addEventListener("click", (event) => {
     if (!event.target.closest("[data-theme-switch]")) return;
