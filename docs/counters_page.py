@@ -105,6 +105,13 @@ STAGES = (
         Reason(D, "frame cut short or too long", "the rest of a dnstap file is not read"),
         Reason(D, "broken JSON line", "not a JSON object"),
     )),
+    Stage("rules", "Unit: access-control entries of a MUD file.", (
+        Reason(I, "not IP", "an entry about Ethernet frames alone"),
+        Reason(I, "in no policy", "an entry of an access list that neither policy names"),
+        Reason(D, "matches on FIELD", "the entry matches on something that flow records do not have"),
+        Reason(D, "matches everything", "the entry states nothing to match"),
+        Reason(D, "several classes of other ends", "more than one of `local-networks`, `controller` and so on"),
+    )),
     Stage("datagrams", "Unit: datagrams received over UDP by `ethogram collect`.", (
         Reason(D, "socket", "the kernel's receive buffer was full: the process was starved of CPU"),
         Reason(D, "not allowed", "sent from outside `--allow`"),

@@ -71,6 +71,7 @@ from ethogram.schema.live import (
     VerdictChange,
 )
 from ethogram.schema.matrix import ServiceMatrix
+from ethogram.schema.mud import MUD_USE, MudPlace, MudProfile, MudRule, PortRange
 from ethogram.schema.named_device import NAMED_DEVICE
 from ethogram.schema.packet import PacketBatch
 from ethogram.schema.packet_flows import PACKET_FLOW, PACKET_FORMAT, PacketFlows
@@ -111,6 +112,7 @@ __all__ = [
     "ITEM_COUNTS",
     "KINDS",
     "MAX_VALUE",
+    "MUD_USE",
     "NAMED_DEVICE",
     "NAME_ANSWER",
     "NAME_QUESTION",
@@ -175,6 +177,9 @@ __all__ = [
     "LevelEvidence",
     "LevelVerdict",
     "MethodShare",
+    "MudPlace",
+    "MudProfile",
+    "MudRule",
     "MuteRow",
     "NetworkChange",
     "NetworkChanges",
@@ -183,6 +188,7 @@ __all__ = [
     "PacketBatch",
     "PacketFlows",
     "PacketSource",
+    "PortRange",
     "Record",
     "RoundResult",
     "ServiceHealth",
