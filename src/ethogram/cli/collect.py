@@ -102,6 +102,9 @@ def command(
 
     On SIGINT, SIGTERM and SIGHUP the collector writes everything and stops. SIGUSR1 prints the counters.
     """
+    from ethogram.serve.memory import limit_arenas
+
+    limit_arenas()  # before Polars is loaded
     from ethogram.config import CollectSettings, CountSettings, ExporterSettings, WireSettings
     from ethogram.io.receive.address import Listen
     from ethogram.io.receive.tcp import tls_context

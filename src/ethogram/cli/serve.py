@@ -86,6 +86,9 @@ def command(
     page and where the token to sign in with lies. On SIGINT, SIGTERM and SIGHUP it writes everything and stops.
     """
     require_extra()
+    from ethogram.serve.memory import limit_arenas
+
+    limit_arenas()  # before Polars is loaded
     from ethogram.config.serve import read_serve_settings
     from ethogram.serve.service import Service
 

@@ -36,6 +36,7 @@ from ethogram.serve.facts import midnight_before
 from ethogram.serve.feedback import ConfirmedLibrary
 from ethogram.serve.judge import Judge
 from ethogram.serve.library_files import LibraryFiles
+from ethogram.serve.memory import release_memory
 from ethogram.serve.rejudge import LibraryChange
 from ethogram.serve.retention import Retention
 from ethogram.serve.sources import CollectorSegments, SegmentSource, WatchedFolder
@@ -55,6 +56,8 @@ SOURCES = (CollectorSegments.name, WatchedFolder.name)
 """Sources of which counts may be stored, whether or not they are read now."""
 ACTIVITY_DAYS, SIMILARITY_DAYS = 7, 60
 STOP_S = 60.0
+RELEASE_S = 5.0
+"""Freed memory goes back to the system at most this often, after rounds that did something."""
 SWITCH_S = 0.001
 """Time after which a thread that computes lets others run: with Python's 5 ms, the page answers half as fast."""
 
@@ -137,6 +140,7 @@ class Service:
         self._switch_s = sys.getswitchinterval()
         self._alerts: AlertRules | None = None
         self._names: tuple[tuple[int, ...], pl.DataFrame] = ((), IDENTITY.empty())
+        self._released = float("-inf")
 
     # Checks and start
 
@@ -344,6 +348,9 @@ class Service:
         part.set("degraded" if report.problems else "running", report.problems[-1] if report.problems else "",
                  lag_s=lag, segments=float(report.segments), judged=float(report.judged),
                  round_s=time.monotonic() - begin)  # fmt: skip
+        if (report.segments or report.judged) and time.monotonic() - self._released >= RELEASE_S:
+            release_memory()
+            self._released = time.monotonic()
         return 0.0 if report.more else self._settings.judge.interval_s
 
     def _look_for_alerts(self) -> None:

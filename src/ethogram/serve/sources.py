@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -33,6 +33,8 @@ __all__ = ["Batch", "CollectorSegments", "SegmentSource", "Traffic", "WatchedFol
 FUTURE, OLD = "ends after its arrival", "too old at its arrival"
 MOST_FLOWS = 2_000_000
 """Flows after which a batch ends."""
+MOST_SUMS = 64
+"""Tables of sums by device and address that are held at once."""
 READ_COLUMNS = (*FLOW_COLUMNS, "device_address")
 """Columns of a segment that are read: a third of what it has in memory."""
 DELAYS = 10
@@ -160,27 +162,46 @@ class CollectorSegments:
         """
         files = {n: path for n, path in segments_in(self.folder / "flows").items() if n > after}
         numbers = [n for n in files if until is None or n <= until]
-        batch = Batch(after + 1, after, self._now() - self._lag)
-        gathering = Gathering(self._counting)
-        seen: list[pl.DataFrame] = []
         if self._waiting is None:
             self._waiting = self._facts_before(after)
-        for number in numbers[:limit]:
-            self._add(files[number], gathering, seen, batch)
-            batch.last = number
-            if batch.accounting.read >= MOST_FLOWS:
+        unusable: dict[int, _UnusableError] = {}
+        while True:
+            batch = Batch(after + 1, after, self._now() - self._lag)
+            reading = _Reading(batch, Gathering(self._counting), self._waiting)
+            try:
+                self._read({n: files[n] for n in numbers[:limit]}, reading, unusable)
+            except _UnusableError as error:  # nothing of it counts: the batch is read again without it
+                unusable[error.number] = error
+            else:
                 break
+        self._waiting = reading.waiting
+        self._delays_us.extend(reading.delays_us)
         unread = [n for n in files if n > batch.last]
         batch.more = bool(unread)
         if unread:  # data is complete up to the begin of the next segment
             begin = files[unread[0]].name.partition("-")[0].rstrip("Z")
             batch.clock = datetime.strptime(begin.partition(".")[0], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
         batch.clock -= self._delay()
-        batch.accounting.merge(gathering.accounting)
-        batch.counts = COUNTS.conform(gathering.counts())
-        batch.traffic = _with_hours(_traffic(seen), batch.counts)
+        batch.accounting.merge(reading.gathering.accounting)
+        batch.counts = COUNTS.conform(reading.gathering.counts())
+        batch.traffic = _with_hours(_traffic(reading.seen), batch.counts)
         batch.identity = self._identity(batch)
         return batch
+
+    def _read(self, files: Mapping[int, Path], reading: _Reading, unusable: Mapping[int, _UnusableError]) -> None:
+        """Count segments in order until there are enough flows; those that are unusable are reported only."""
+        batch = reading.batch
+        for number, path in files.items():
+            batch.segments.read += 1
+            batch.last = number
+            if number in unusable:
+                batch.segments.drop(unusable[number].reason)
+                batch.problems += unusable[number].problems
+                continue
+            self._add(number, path, reading)
+            batch.segments.used += 1
+            if batch.accounting.read + reading.gathering.accounting.read >= MOST_FLOWS:
+                break
 
     def _delay(self) -> timedelta:
         delay_us = min(self._delays_us, default=0)
@@ -210,54 +231,80 @@ class CollectorSegments:
             self._waiting = waiting.tail(MOST_WAITING)
         return facts
 
-    def _add(self, path: Path, gathering: Gathering, seen: list[pl.DataFrame], batch: Batch) -> None:
-        """Count one segment; it is read whole before anything of it counts."""
-        batch.segments.read += 1
-        try:
-            parts = list(row_groups(path, READ_COLUMNS))
-        except FileNotFoundError:
-            batch.segments.drop("removed before it was read")
-            return
-        except (pyarrow.ArrowException, pl.exceptions.PolarsError, InputError, ValueError) as error:
-            batch.segments.drop("damaged")
-            reason = error.reason if isinstance(error, InputError) else str(error).partition("\n")[0]
-            batch.problems.append(f"{path}: damaged, left out: {reason}")
-            return
-        except OSError as error:
-            raise InputError(f"cannot be read: {error.strerror or error}", file=path) from None
-        batch.segments.used += 1
-        delays_us = []
-        self._learn(path, batch)
-        while parts:
-            flows, arrived_us = parts.pop(0)
+    def _add(self, number: int, path: Path, reading: _Reading) -> None:
+        """Count one segment, a row group at a time."""
+        batch, delays_us = reading.batch, []
+        for flows, arrived_us in _flows_of(number, path):
             start, end = (pl.col(name).dt.timestamp("us") for name in ("start", "end"))
             future = end > arrived_us + self._ahead_us
             old = start < arrived_us - self._oldest_us
             marked = flows.with_columns(future.alias("future"), (~future & old).alias("old"))
             for name, reason in (("future", FUTURE), ("old", OLD)):
-                number = int(marked[name].sum())
-                batch.accounting.read += number
-                batch.accounting.ignore(reason, number)
+                height = int(marked[name].sum())
+                batch.accounting.read += height
+                batch.accounting.ignore(reason, height)
             used = marked.filter(~pl.col("future") & ~pl.col("old")).drop("future", "old")
-            gathering.add(used)
+            reading.gathering.add(used)
             if used.height:
-                seen.append(_by_address(used))
+                reading.add(_by_address(used))
                 latest = used["end"].dt.timestamp("us").max()
                 assert isinstance(latest, int)
                 delays_us.append(max(arrived_us - latest, 0))
         if delays_us:
-            self._delays_us.append(min(delays_us))
-
-    def _learn(self, path: Path, batch: Batch) -> None:
-        """Take the identity facts of a segment."""
-        assert self._waiting is not None
+            reading.delays_us.append(min(delays_us))
         try:
             facts = identity_of(path)
         except InputError as error:
             batch.problems.append(str(error))
             return
         if facts.height:
-            self._waiting = summed_facts(pl.concat([self._waiting, facts]))
+            reading.waiting = summed_facts(pl.concat([reading.waiting, facts]))
+
+
+class _UnusableError(Exception):
+    """A segment cannot be used: the reason that is counted, and what is said about it."""
+
+    def __init__(self, number: int, reason: str, *problems: str) -> None:
+        super().__init__(reason)
+        self.number, self.reason, self.problems = number, reason, problems
+
+
+@dataclass
+class _Reading:
+    """A batch that is being read: what is kept of it if nothing turns out to be unusable."""
+
+    batch: Batch
+    gathering: Gathering
+    waiting: pl.DataFrame
+    seen: list[pl.DataFrame] = field(default_factory=list)
+    delays_us: list[int] = field(default_factory=list)
+
+    def add(self, seen: pl.DataFrame) -> None:
+        """Add sums by device and address; they are summed again before they become many."""
+        self.seen.append(seen)
+        if len(self.seen) >= MOST_SUMS:
+            self.seen = [_summed(self.seen)]
+
+
+def _flows_of(number: int, path: Path) -> Iterator[tuple[pl.DataFrame, int]]:
+    """Yield the row groups of a segment with their time of arrival.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read now.
+    _UnusableError
+        If it is gone or damaged.
+    """
+    try:
+        yield from row_groups(path, READ_COLUMNS)
+    except FileNotFoundError:
+        raise _UnusableError(number, "removed before it was read") from None
+    except (pyarrow.ArrowException, pl.exceptions.PolarsError, InputError, ValueError) as error:
+        reason = error.reason if isinstance(error, InputError) else str(error).partition("\n")[0]
+        raise _UnusableError(number, "damaged", f"{path}: damaged, left out: {reason}") from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", file=path) from None
 
 
 def _named(traffic: dict[str, Traffic], facts: pl.DataFrame) -> pl.DataFrame:
@@ -286,14 +333,18 @@ def _with_hours(traffic: dict[str, Traffic], counts: pl.DataFrame) -> dict[str, 
     return traffic
 
 
+def _summed(seen: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """One row for each device and address."""
+    return pl.concat(seen).group_by("device", "address").agg(
+        pl.col("start").min(), pl.col("end").max(), pl.col("flows", "octets").sum()
+    )  # fmt: skip
+
+
 def _traffic(seen: Sequence[pl.DataFrame]) -> dict[str, Traffic]:
     if not seen:
         return {}
-    pairs = pl.concat(seen).group_by("device", "address").agg(
-        pl.col("start").min(), pl.col("end").max(), pl.col("flows", "octets").sum()
-    )  # fmt: skip
     # The address of a device is its latest IPv4 address, else a global IPv6 address, else a link-local one.
-    pairs = pairs.with_columns(
+    pairs = _summed(seen).with_columns(
         pl.col("address").str.starts_with("fe80:").alias("link"), pl.col("address").str.contains(":").alias("six")
     ).sort("link", "six", "end", "address", descending=[False, False, True, False])
     by_device = pairs.group_by("device", maintain_order=True).agg(
