@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from ethogram.identify import library_file
-from ethogram.identify.learnt_file import read_learnt
 from ethogram.identify.library import Identity, Library, Source
 from ethogram.knowledge.tables import Knowledge
 from ethogram.pipeline.ladder import LadderJudge, with_packaged
@@ -17,6 +16,7 @@ from ethogram.pipeline.learnt import learn_enrolled
 from ethogram.pipeline.learnt_ladder import learn_ladder, write_bundled_ladder
 from ethogram.pipeline.library import OpenLibrary, enrol_windows, open_library
 from ethogram.pipeline.unread_library import learnt_ladder_path
+from learnt_differences import learnt_differences
 from pipeline.test_identify import LABELS, home, library
 
 AGAIN = "run: python benchmarks/packaged_data.py --learnt"
@@ -43,9 +43,7 @@ def test_the_package_ships_what_the_ladder_learns_of_its_library(tmp_path: Path)
     assert known.file is not None
     shipped_path = learnt_ladder_path(known.file)
     assert learn_ladder(known, Knowledge.bundled()).messages == [f"read what was learnt: {shipped_path}"], AGAIN
-    fresh = read_learnt(write_bundled_ladder(known, tmp_path))[0]
-    shipped = read_learnt(shipped_path)[0]
-    different = [name for name in fresh if name not in ("code", "file") and fresh[name] != shipped[name]]
+    different = learnt_differences(write_bundled_ladder(known, tmp_path), shipped_path, ignored=("code", "file"))
     assert not different, f"{', '.join(different)}: {AGAIN}"
 
 
