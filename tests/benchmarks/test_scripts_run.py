@@ -45,7 +45,8 @@ def need_torch(script: str) -> None:
 def test_a_benchmark_can_be_loaded(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
     need_torch(script)
     monkeypatch.syspath_prepend(FOLDER / Path(script).parent)
-    runpy.run_path(str(FOLDER / script), run_name="loaded")
+    module = runpy.run_path(str(FOLDER / script), run_name="loaded")
+    assert module["__doc__"]
 
 
 @pytest.mark.parametrize("command", SMALL)

@@ -153,7 +153,7 @@ def test_many_groups_of_one_label_are_left_out_as_single_groups_are(monkeypatch:
     np.testing.assert_allclose(LikelihoodRatios().fit(windows, labels).weights_, method.weights_, atol=1e-5)
 
 
-def same_terms(mine: Sequence[Sequence[Term]], theirs: Sequence[Sequence[Term]]) -> None:
+def assert_same_terms(mine: Sequence[Sequence[Term]], theirs: Sequence[Sequence[Term]]) -> None:
     for some, others in zip(mine, theirs, strict=True):
         assert [(t.service, t.quantity) for t in some] == [(t.service, t.quantity) for t in others]
         columns = [[(t.observed, t.expected, t.contribution) for t in terms] for terms in (some, others)]
@@ -172,11 +172,11 @@ def test_an_explanation_after_a_decision_is_the_same(monkeypatch: pytest.MonkeyP
         patched.setattr(density, "_single", lambda *_: pytest.fail("all points were gone over"))
         patched.setattr(type(model.vocabulary_), "quantities", lambda *_: pytest.fail("computed twice"))
         after = model.explain(items, asked)
-    same_terms(after, alone)
+    assert_same_terms(after, alone)
     model.decision_function(windows)
-    same_terms(model.explain(items, asked), alone)
+    assert_same_terms(model.explain(items, asked), alone)
     model.fit(windows, labels)
-    same_terms(model.explain(items, asked), alone)
+    assert_same_terms(model.explain(items, asked), alone)
 
 
 def test_scores_of_parts_are_means_of_the_scores_of_windows() -> None:

@@ -55,12 +55,12 @@ def test_pieces_of_a_text_give_its_utf8(text: str, encoding: str, step: int) -> 
 
 @given(st.binary(max_size=600))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_octets_give_lines(tmp_path: Path, octets: bytes) -> None:
+def test_any_octets_give_lines_of_utf8(tmp_path: Path, octets: bytes) -> None:
     file = tmp_path / "text"
     file.write_bytes(b"\xff\xfe" + octets)
-    for batch in TextInput(file).batches(64):
-        for line in batch.lines:
-            line.decode()
+    lines = [line.decode() for batch in TextInput(file).batches(64) for line in batch.lines]
+    assert lines
+    assert not any("\n" in line for line in lines)
 
 
 def test_joined_files_each_begin_with_a_mark(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import NoneType
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,11 @@ from ethogram.knowledge.tables import Fact, Knowledge, mac_of_eui64
 from ethogram.schema import FACT, KINDS
 
 KNOWLEDGE = Knowledge.bundled()
+
+
+def assert_facts(facts: list[Fact]) -> None:
+    """Lookups raise nothing, and give facts with a subject and a value."""
+    assert all(isinstance(fact, Fact) and fact.subject and fact.value for fact in facts)
 
 
 def values(facts: list[Fact], subject: str) -> list[str]:
@@ -172,11 +178,11 @@ def test_a_company_name_gives_its_vendor(text: str, vendor: str | None) -> None:
     assert KNOWLEDGE.vendor(text) == vendor
 
 
-LOOKUPS = [
+FACT_LOOKUPS = [
     KNOWLEDGE.name, KNOWLEDGE.name_word, KNOWLEDGE.group, KNOWLEDGE.mdns, KNOWLEDGE.host_name,
-    KNOWLEDGE.dhcp_vendor_class, KNOWLEDGE.mac, KNOWLEDGE.kinds_of, KNOWLEDGE.vendor, KNOWLEDGE.owner,
-    KNOWLEDGE.is_shared, KNOWLEDGE.vendor_name, KNOWLEDGE.vendor_facts, KNOWLEDGE.kind_facts, mac_of_eui64,
+    KNOWLEDGE.dhcp_vendor_class, KNOWLEDGE.mac, KNOWLEDGE.vendor_facts, KNOWLEDGE.kind_facts,
 ]  # fmt: skip
+TEXT_LOOKUPS = [KNOWLEDGE.vendor, KNOWLEDGE.owner, KNOWLEDGE.is_shared, KNOWLEDGE.vendor_name, mac_of_eui64]
 ODD = st.one_of(
     st.text(max_size=600),
     st.text("abcdef0123456789:.-_*? ", max_size=60),
@@ -185,14 +191,17 @@ ODD = st.one_of(
 
 
 @given(ODD)
-def test_no_lookup_raises(text: str) -> None:
-    for lookup in LOOKUPS:
-        lookup(text)
+def test_lookups_of_any_text_give_facts(text: str) -> None:
+    for lookup in FACT_LOOKUPS:
+        assert_facts(lookup(text))
     for fact in FACT.categories:
-        KNOWLEDGE.identity(fact, text)
+        assert_facts(KNOWLEDGE.identity(fact, text))
     for kind in (*TEXT_KINDS, text):
-        KNOWLEDGE.text(kind, text)
-    KNOWLEDGE.port(text, 1)
+        assert_facts(KNOWLEDGE.text(kind, text))
+    assert_facts(KNOWLEDGE.port(text, 1))
+    for text_lookup in TEXT_LOOKUPS:
+        assert isinstance(text_lookup(text), (str, NoneType))
+    assert KNOWLEDGE.kinds_of(text).keys() <= KINDS.keys()
 
 
 @given(st.integers(-1, 70_000), st.integers(-1, 300), st.sampled_from(["client", "server", "*", ""]))

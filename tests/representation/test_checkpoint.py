@@ -156,7 +156,7 @@ class TestRefusals:
         write(tmp_path, KINDS["vae"])
         return tmp_path
 
-    def refused(self, path: Path, why: str) -> None:
+    def assert_refused(self, path: Path, why: str) -> None:
         opened = OnnxEncoder if path.suffix == ".onnx" else load_encoder
         with pytest.raises(LibraryError, match=why) as caught:
             opened(path)
@@ -196,7 +196,7 @@ class TestRefusals:
         ],
     )
     def test_headers(self, folder: Path, suffix: str, change: dict[str, object], why: str) -> None:
-        self.refused(self.rewrite(folder, lambda header: header.update(change), suffix), why)
+        self.assert_refused(self.rewrite(folder, lambda header: header.update(change), suffix), why)
 
     @pytest.mark.parametrize(
         ("suffix", "why"),
@@ -209,27 +209,27 @@ class TestRefusals:
         def change(header: dict[str, object]) -> None:
             header["encoder"] |= {"d": 7}  # type: ignore[operator]
 
-        self.refused(self.rewrite(folder, change, suffix), why)
+        self.assert_refused(self.rewrite(folder, change, suffix), why)
 
     def test_another_width(self, folder: Path) -> None:
         def change(header: dict[str, object]) -> None:
             header["encoder"] |= {"view": "meta+packets"}  # type: ignore[operator]
 
         why = r"encoder.0.weight is \[24, 3040\], not \[24, 40\]"
-        self.refused(self.rewrite(folder, change, ".safetensors"), why)
+        self.assert_refused(self.rewrite(folder, change, ".safetensors"), why)
 
     def test_an_exported_network_that_is_narrower_than_it_says(self, folder: Path) -> None:
         narrow = Autoencoder(EncoderSettings(kind="vae", widths=(24,), d=6, view="meta"))
         header = Header(encoder=KINDS["vae"], weights="0")
         (folder / "encoder.onnx").write_bytes(export_dense(replace(header), narrow.tensors()))
-        self.refused(folder / "encoder.onnx", "does not take 3040 numbers")
+        self.assert_refused(folder / "encoder.onnx", "does not take 3040 numbers")
 
     def test_other_names(self, folder: Path) -> None:
         path = folder / "encoder.safetensors"
         text, arrays = read_arrays(path)
         arrays["middle.weight"] = arrays.pop("mean.weight")
         write_arrays(path, arrays, text)
-        self.refused(path, "unexpected or missing weights: mean.weight, middle.weight")
+        self.assert_refused(path, "unexpected or missing weights: mean.weight, middle.weight")
 
     def test_names_of_fields(self, tmp_path: Path) -> None:
         write(tmp_path, KINDS["fields"])
@@ -238,16 +238,16 @@ class TestRefusals:
         arrays.pop("octet_bias")
         header = orjson.loads(text) | {"weights": digest_of(arrays)}
         write_arrays(path, arrays, orjson.dumps(header))
-        self.refused(path, "other names or shapes")
+        self.assert_refused(path, "other names or shapes")
 
     def test_other_weights(self, folder: Path) -> None:
         path = folder / "encoder.safetensors"
         text, arrays = read_arrays(path)
         arrays["mean.bias"] = arrays["mean.bias"] + 1
         write_arrays(path, arrays, text)
-        self.refused(path, "its weights do not match the digest in its header")
+        self.assert_refused(path, "its weights do not match the digest in its header")
         write_arrays(path, {name: value.astype(np.float64) for name, value in arrays.items()}, text)
-        self.refused(path, "weights that are not float32")
+        self.assert_refused(path, "weights that are not float32")
 
     @pytest.mark.parametrize("suffix", [".safetensors", ".onnx"])
     def test_cut_short(self, folder: Path, suffix: str) -> None:
@@ -255,7 +255,7 @@ class TestRefusals:
         whole = path.read_bytes()
         for length in (0, 1, 7, 8, 9, 50, len(whole) // 2, len(whole) - 1):
             path.write_bytes(whole[:length])
-            self.refused(path, "encoder")
+            self.assert_refused(path, "encoder")
 
     @pytest.mark.parametrize("suffix", [".safetensors", ".onnx"])
     def test_noise(self, folder: Path, suffix: str) -> None:
@@ -263,7 +263,7 @@ class TestRefusals:
         random = np.random.default_rng(0)
         for length in (5, 100, 4000):
             path.write_bytes(random.integers(0, 256, length, np.uint8).tobytes())
-            self.refused(path, "encoder")
+            self.assert_refused(path, "encoder")
 
     @pytest.mark.parametrize("suffix", [".safetensors", ".onnx"])
     def test_a_pickle_is_not_opened(self, folder: Path, suffix: str) -> None:
@@ -275,9 +275,9 @@ class TestRefusals:
 
         for protocol in (2, 3, 4, 5):
             path.write_bytes(pickle.dumps(Trap(), protocol))
-            self.refused(path, "nothing is unpickled")
+            self.assert_refused(path, "nothing is unpickled")
         torch.save({"a": torch.zeros(3)}, path)
-        self.refused(path, "nothing is unpickled")
+        self.assert_refused(path, "nothing is unpickled")
         assert not (folder / "trap").exists()
 
     def test_a_header_of_128_octets_is_not_taken_for_a_pickle(self, tmp_path: Path) -> None:
@@ -292,22 +292,22 @@ class TestRefusals:
 
     def test_files_of_others(self, folder: Path, tmp_path: Path) -> None:
         save_file(load_file(folder / "encoder.safetensors"), folder / "encoder.safetensors")
-        self.refused(folder / "encoder.safetensors", "has no header of ethogram")
+        self.assert_refused(folder / "encoder.safetensors", "has no header of ethogram")
         model = onnx.load(folder / "encoder.onnx")
         del model.metadata_props[:]
         onnx.save(model, folder / "encoder.onnx")
-        self.refused(folder / "encoder.onnx", "has no header of ethogram")
+        self.assert_refused(folder / "encoder.onnx", "has no header of ethogram")
 
     def test_what_is_not_there(self, tmp_path: Path) -> None:
-        self.refused(tmp_path / "none.onnx", "no such file")
-        self.refused(tmp_path, "contains neither encoder.safetensors nor model.json")
+        self.assert_refused(tmp_path / "none.onnx", "no such file")
+        self.assert_refused(tmp_path, "contains neither encoder.safetensors nor model.json")
         (tmp_path / "model.json").write_text('{"format": "ethogram.model/1", "encoder": "../../seed-0"}')
-        self.refused(tmp_path, "seed-0/encoder.safetensors: no such file")
+        self.assert_refused(tmp_path, "seed-0/encoder.safetensors: no such file")
         (tmp_path / "model.json").write_text('{"format": "other", "encoder": "seed-0"}')
-        self.refused(tmp_path, "format 'other', not 'ethogram.model/1'")
+        self.assert_refused(tmp_path, "format 'other', not 'ethogram.model/1'")
         for text in ("{", "[]", "{}", '{"encoder": 5}'):
             (tmp_path / "model.json").write_text(text)
-            self.refused(tmp_path, "not a model index of ethogram")
+            self.assert_refused(tmp_path, "not a model index of ethogram")
 
     def test_a_file_named_by_the_index_stays_in_its_directory(self, tmp_path: Path) -> None:
         (tmp_path / "seed-0").mkdir()

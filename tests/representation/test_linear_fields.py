@@ -159,7 +159,7 @@ class TestRefusals:
         written(tmp_path)
         return tmp_path
 
-    def refused(self, path: Path, why: str) -> None:
+    def assert_refused(self, path: Path, why: str) -> None:
         opened = OnnxEncoder if path.suffix == ".onnx" else load_encoder
         with pytest.raises(LibraryError, match=why) as caught:
             opened(path)
@@ -174,10 +174,10 @@ class TestRefusals:
         for changed in (arrays[name][:-1], arrays[name][..., None]):
             other = {**arrays, name: changed}
             write_arrays(path, other, orjson.dumps(orjson.loads(text) | {"weights": digest_of(other)}))
-            self.refused(path, rf"{name} is \[.*, not \[")
+            self.assert_refused(path, rf"{name} is \[.*, not \[")
         less = {key: value for key, value in arrays.items() if key != name}
         write_arrays(path, less, orjson.dumps(orjson.loads(text) | {"weights": digest_of(less)}))
-        self.refused(path, f"unexpected or missing weights: {name}")
+        self.assert_refused(path, f"unexpected or missing weights: {name}")
 
     def test_a_header_of_another_size(self, folder: Path) -> None:
         path = folder / "encoder.safetensors"
@@ -185,17 +185,17 @@ class TestRefusals:
         header = orjson.loads(text)
         header["encoder"]["linear"]["buckets"] = 512
         write_arrays(path, arrays, orjson.dumps(header))
-        self.refused(path, r"text is \[256, 6\], not \[512, 6\]")
+        self.assert_refused(path, r"text is \[256, 6\], not \[512, 6\]")
         header["encoder"]["linear"]["buckets"] = 1 << 40
         write_arrays(path, arrays, orjson.dumps(header))
-        self.refused(path, "its header is wrong: setting linear.buckets")
+        self.assert_refused(path, "its header is wrong: setting linear.buckets")
 
     def test_weights_that_are_none(self, folder: Path) -> None:
         path = folder / "encoder.safetensors"
         text, arrays = read_arrays(path)
         arrays["bias"] = np.full(6, np.nan, np.float32)
         write_arrays(path, arrays, orjson.dumps(orjson.loads(text) | {"weights": digest_of(arrays)}))
-        self.refused(path, "weights that are not finite")
+        self.assert_refused(path, "weights that are not finite")
 
     @pytest.mark.parametrize("suffix", [".safetensors", ".onnx"])
     def test_cut_short(self, folder: Path, suffix: str) -> None:
@@ -203,4 +203,4 @@ class TestRefusals:
         whole = path.read_bytes()
         for length in (0, 9, len(whole) // 2, len(whole) - 1):
             path.write_bytes(whole[:length])
-            self.refused(path, "encoder")
+            self.assert_refused(path, "encoder")

@@ -19,7 +19,7 @@ from ethogram.schema import CustomFlows, PacketFlows
 from packet_flows_made import Packet, drawn, drawn_packets, packet_flows
 
 
-def same(a: PacketFlows, b: PacketFlows) -> None:
+def assert_same(a: PacketFlows, b: PacketFlows) -> None:
     for name, value in vars(a).items():
         assert value.dtype == getattr(b, name).dtype, name
         np.testing.assert_array_equal(value, getattr(b, name), name)
@@ -40,19 +40,20 @@ def test_headers_are_as_on_the_wire() -> None:
 def test_tables_round_trip(n: int) -> None:
     flows = packet_flows(drawn_packets(n))
     assert len(flows) == n
-    same(flows, PacketFlows.of_arrow(flows.arrow()))
+    assert_same(flows, PacketFlows.of_arrow(flows.arrow()))
     cut = flows.arrow().slice(n // 3, n // 2)  # columns that do not begin at their buffers' beginning
-    same(flows.take(slice(n // 3, n // 3 + n // 2)), PacketFlows.of_arrow(cut))
+    assert_same(flows.take(slice(n // 3, n // 3 + n // 2)), PacketFlows.of_arrow(cut))
 
 
 def test_rows_are_picked_and_joined() -> None:
     packets = drawn_packets(30, seed=2)
     flows = packet_flows(packets)
     rows = [7, 7, 0, 29, 3]
-    same(flows.take(np.array(rows)), packet_flows([packets[i] for i in rows]))
-    same(PacketFlows.concat([flows.take(slice(0, 11)), flows.take(slice(11, 11)), flows.take(slice(11, None))]), flows)
-    same(PacketFlows.concat([]), PacketFlows.empty())
-    same(flows.take(np.zeros(0, np.int64)), PacketFlows.empty())
+    assert_same(flows.take(np.array(rows)), packet_flows([packets[i] for i in rows]))
+    parts = [flows.take(slice(0, 11)), flows.take(slice(11, 11)), flows.take(slice(11, None))]
+    assert_same(PacketFlows.concat(parts), flows)
+    assert_same(PacketFlows.concat([]), PacketFlows.empty())
+    assert_same(flows.take(np.zeros(0, np.int64)), PacketFlows.empty())
 
 
 @pytest.mark.parametrize("part", ["all", "ip", "headers", "transport", "segment", "payload"])

@@ -137,7 +137,7 @@ def test_every_cut_is_refused(tmp_path, weights, form) -> None:
     cut = tmp_path / "cut"
     for length in range(0, len(content), max(len(content) // 97, 1)):
         cut.write_bytes(content[:length])
-        refused(cut)
+        assert str(cut) in refused(cut)
 
 
 @pytest.mark.parametrize("form", ["archive", "legacy", "safetensors"])
