@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from ethogram.identify.aggregate import Averaged, average, split_windows
-from ethogram.identify.identifier import Identifier, Term, folds_by_time
+from ethogram.identify.aggregate import Averaged, split_windows
+from ethogram.identify.identifier import Identifier, Term, average, folds_by_time
 from ethogram.identify.likelihood import LikelihoodRatios
 from ethogram.identify.quantities import QUANTITIES, ServiceVocabulary
 from ethogram.schema import Windows

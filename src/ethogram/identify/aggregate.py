@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -10,11 +11,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ethogram.errors import UsageError
-from ethogram.identify.identifier import Identifier, Term, require_labels
+from ethogram.identify.identifier import Identifier, Term, average, require_labels
 from ethogram.identify.last_seen import LastSeen
 from ethogram.schema import ITEM, ITEM_COUNTS, Windows
 
-__all__ = ["Averaged", "average", "split_windows"]
+__all__ = ["Averaged", "split_windows"]
 
 
 def split_windows(windows: Windows, window_s: int) -> tuple[Windows, NDArray[np.int64]]:
@@ -54,16 +55,6 @@ def split_windows(windows: Windows, window_s: int) -> tuple[Windows, NDArray[np.
     return parts, keys["item"].to_numpy().astype(np.int64)
 
 
-def average(scores: NDArray[np.float64], owner: NDArray[np.int64], count: int) -> NDArray[np.float64]:
-    """Mean row of each owner, shape (count, L); NaN for an owner without rows."""
-    sums = np.zeros((count, scores.shape[1]))
-    np.add.at(sums, owner, scores)
-    sizes = np.bincount(owner, minlength=count)[:, None].astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        mean: NDArray[np.float64] = sums / np.where(sizes > 0, sizes, np.nan)
-    return mean
-
-
 class Averaged(Identifier):
     """Fit and score an identifier on parts of ``window_s``, and average the scores over each item.
 
@@ -79,10 +70,12 @@ class Averaged(Identifier):
         self.inner = inner
         self.window_s = window_s
 
+    @cached_property
+    def _parts(self) -> LastSeen[tuple[Windows, NDArray[np.int64]]]:
+        return LastSeen()
+
     def _split(self, windows: Windows) -> tuple[Windows, NDArray[np.int64]]:
-        """Parts of windows that are scored and then explained are the same objects, which the inner one remembers."""
-        if not hasattr(self, "_parts"):  # read from a file
-            self._parts: LastSeen[tuple[Windows, NDArray[np.int64]]] = LastSeen()
+        """Parts of the windows; to explain what was just scored gives the same objects, so ``inner`` can reuse them."""
         return self._parts.of(windows, lambda: split_windows(windows, self.window_s))
 
     def fit(self, windows: Windows, labels: Sequence[str]) -> Self:

@@ -127,16 +127,16 @@ class CrossNetwork(Identifier):
         total: NDArray[np.float64] = np.zeros((end - start, len(next(iter(known.values())))))
         for part, tokens in parts.items():
             slope, offset = LINES[part]
-            postings, kept = index[part], known[part]
+            postings, enrolled = index[part], known[part]
             stands_in = part == "places" and "services" in parts
             replaced = parts["services"].has[start:end] if stands_in else np.zeros(end - start, bool)
-            known_replaced = known["services"].has if stands_in else np.zeros(len(kept), bool)
+            known_replaced = known["services"].has if stands_in else np.zeros(len(enrolled), bool)
             _add_ratios(
                 tokens.indptr[start : end + 1], tokens.index, tokens.value, tokens.out, tokens.back,
                 tokens.compare_back, postings.pointer, postings.window, postings.value, postings.out,
-                postings.back, postings.has_out, postings.has_back, _sums(kept, self.weights_[part]),
+                postings.back, postings.has_out, postings.has_back, _sums(enrolled, self.weights_[part]),
                 self.weights_[part], self.bounds_[part], part != "names" or self.name_sizes, tokens.has[start:end],
-                kept.has, replaced, known_replaced, slope, offset,
+                enrolled.has, replaced, known_replaced, slope, offset,
                 NAMELESS if part == "names" and self.bounded else 0.0, total,
             )  # fmt: skip
         return total
@@ -152,7 +152,7 @@ class CrossNetwork(Identifier):
     def ratios_of(self, windows: Windows, others: Windows) -> NDArray[np.float64]:
         """Log likelihood ratio of n items to m other windows, (n, m), by the tokens and weights of this library.
 
-        So that a window of another library can be compared with the nearest one of this library.
+        It compares a window of another library with the windows of this one by the same measure.
         """
         self.require_fit()
         parts = {part: self._tokens(windows, part) for part in self.parts}

@@ -32,6 +32,9 @@ HEIGHTS = (0.5, 0.075, 0.0125)  # weight over scale of each Laplace density; wei
 LEAST, MOST = float(np.exp(-CLIP)), float(np.exp(CLIP))
 TILE = 64
 BLOCK = 1 << 16  # densities computed at once, over values and labels of one feature
+AWAY = 1e30  # place of a missing point: its kernels are 0
+COLUMNS = 8  # of the table of sums, see _carry
+FAR = -40.0  # exponents are cut here: e**-40 is nothing beside the uniform background
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -260,7 +263,7 @@ def terms_of_labels(
 ) -> Floats:
     """Term of each value under one label, (Z).
 
-    With the background of each value, which depends on all labels, only the points of the one label are gone over.
+    If the background of each value is given, which depends on all labels, only the points of its label are read.
     """
     out = np.zeros(len(values))
     if background is not None:
@@ -340,11 +343,6 @@ def _carry(value: Floats, number: Floats, first: Ints, bandwidth: Floats, c0: in
             table[row + i, 1] = value[begin + i]
             table[row + i, 5], table[row + i, 6], table[row + i, 7] = one, two, three
         row += size + 1
-
-
-AWAY = 1e30
-COLUMNS = 8
-FAR = -40.0  # exponents are cut here: e**-40 is nothing beside the uniform background
 
 
 @VECTOR

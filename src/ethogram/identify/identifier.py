@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ethogram.errors import LibraryError, UsageError
 from ethogram.schema import ServiceMatrix, Windows
 
-__all__ = ["Identifier", "Represent", "Term", "folds_by_time", "require_labels"]
+__all__ = ["Identifier", "Represent", "Term", "average", "folds_by_time", "mean_of_sums", "require_labels"]
 
 Represent = Callable[[Windows], ServiceMatrix]
 """Turns counts into weights per service; passed in by the pipeline, as this package does not import fingerprinting."""
@@ -43,6 +43,21 @@ class Term:
     observed: float
     expected: float
     contribution: float
+
+
+def average(scores: NDArray[np.float64], owner: NDArray[np.int64], count: int) -> NDArray[np.float64]:
+    """Mean row of each owner, shape (count, L); NaN for an owner without rows."""
+    sums = np.zeros((count, scores.shape[1]))
+    np.add.at(sums, owner, scores)
+    return mean_of_sums(sums, owner)
+
+
+def mean_of_sums(sums: NDArray[np.float64], owner: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Divide the sum of each owner, shape (count, L), by its number of rows; NaN for an owner without rows."""
+    sizes = np.bincount(owner, minlength=len(sums))[:, None].astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        mean: NDArray[np.float64] = sums / np.where(sizes > 0, sizes, np.nan)
+    return mean
 
 
 class Identifier(ABC):
@@ -79,13 +94,7 @@ class Identifier(ABC):
 
     def decision_parts(self, windows: Windows, owner: NDArray[np.int64], count: int) -> NDArray[np.float64]:
         """Mean raw scores of parts, (count, L); NaN for an item without parts. See :meth:`explain_parts`."""
-        scores = self.decision_function(windows)
-        sums = np.zeros((count, scores.shape[1]))
-        np.add.at(sums, owner, scores)
-        sizes = np.bincount(owner, minlength=count)[:, None].astype(np.float64)
-        with np.errstate(invalid="ignore"):
-            mean: NDArray[np.float64] = sums / np.where(sizes > 0, sizes, np.nan)
-        return mean
+        return average(self.decision_function(windows), owner, count)
 
     def explain(self, windows: Windows, labels: Sequence[str]) -> Sequence[Sequence[Term]]:  # noqa: ARG002
         """Terms that add up to the raw score of the given label, for each item; empty if the method has none."""

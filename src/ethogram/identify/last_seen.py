@@ -1,4 +1,4 @@
-"""Remember what was computed of an object while it is used: a decision and its explanation share it."""
+"""Remember what was computed from the last object, so that a decision and its explanation share it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ V = TypeVar("V")
 
 
 class LastSeen(Generic[V]):
-    """The value computed of the last object, forgotten when the object is no longer referenced.
+    """The value computed from the last object, released with that object.
+
+    Objects are compared by identity, so they must not change. A copy remembers nothing.
+
+    Parameters
+    ----------
+    keep
+        Whether a value is small enough to be remembered; None: all are.
 
     Examples
     --------
@@ -21,25 +28,22 @@ class LastSeen(Generic[V]):
     (2, 2)
     """
 
-    def __init__(self) -> None:
-        self._object: weakref.ref[object] | None = None
-        self._value: V | None = None
+    def __init__(self, keep: Callable[[V], bool] | None = None) -> None:
+        self._keep = keep
+        self._last: tuple[weakref.ref[object], V] | None = None
 
-    def __reduce__(self) -> tuple[type[LastSeen[V]], tuple[()]]:
-        return type(self), ()  # a copy has seen nothing
+    def __reduce__(self) -> tuple[type[LastSeen[V]], tuple[Callable[[V], bool] | None]]:
+        return type(self), (self._keep,)
 
     def of(self, key: object, compute: Callable[[], V]) -> V:
         """The value of this object, computed unless it is the last one."""
-        if self.holds(key) and self._value is not None:
-            return self._value
+        if self._last is not None and self._last[0]() is key:
+            return self._last[1]
         value = compute()
-        self._object, self._value = weakref.ref(key, self._forget), value
+        if self._keep is None or self._keep(value):
+            self._last = weakref.ref(key, self._forget), value
         return value
 
-    def holds(self, key: object) -> bool:
-        """Whether this is the last object."""
-        return self._object is not None and self._object() is key
-
     def _forget(self, reference: object) -> None:
-        if reference is self._object:
-            self._object = self._value = None
+        if self._last is not None and reference is self._last[0]:
+            self._last = None

@@ -39,7 +39,7 @@ MAX_HEADER = 1 << 28  # octets of JSON
 MAX_OCTETS = 1 << 33  # of all arrays
 MAX_ARRAYS = 1 << 16
 MAX_DEPTH = 40
-PIECE = 1 << 20
+PIECE = 1 << 20  # octets decompressed at once
 DTYPES = frozenset({"float64", "float32", "int64", "int32", "int16", "uint8", "uint16", "uint32", "bool"})
 
 CLASSES: dict[str, str] = {
@@ -53,7 +53,7 @@ CLASSES: dict[str, str] = {
 
 FITTING_ONLY: dict[str, frozenset[str]] = {
     "Averaged": frozenset({"_parts"}),
-    "LikelihoodRatios": frozenset({"known_", "y_", "groups_", "window_keys_", "densities_", "_kinds", "_scored",
+    "LikelihoodRatios": frozenset({"known_", "y_", "groups_", "window_keys_", "densities_", "_term_kinds", "_scored",
                                    "_whole_ratios"}),
     "VerdictModel": frozenset({"held_", "groups_"}),
     "Cells": frozenset({"total"}),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -27,7 +28,7 @@ from ethogram.identify.density import (
     stored_terms,
     terms_of_labels,
 )
-from ethogram.identify.identifier import Identifier, Term, require_labels
+from ethogram.identify.identifier import Identifier, Term, mean_of_sums, require_labels
 from ethogram.identify.last_seen import LastSeen
 from ethogram.identify.quantities import QUANTITIES, Quantities, ServiceVocabulary
 from ethogram.identify.terms import TermTable
@@ -124,20 +125,18 @@ class LikelihoodRatios(Identifier):
         return self
 
     def _forget(self) -> None:
-        """Forget what was computed after the last fit."""
+        """Forget what was computed since the last fit."""
         self._whole_ratios = None
-        for name in ("_kinds", "_scored"):
-            if hasattr(self, name):
-                delattr(self, name)
+        for name in ("_term_kinds", "_scored"):
+            self.__dict__.pop(name, None)
 
-    def _of_last(self, windows: Windows) -> _Scored:
+    @cached_property
+    def _scored(self) -> LastSeen[_Scored]:
+        return LastSeen(_is_small)
+
+    def _score_inputs(self, windows: Windows) -> _Scored:
         """Quantities of windows, computed once for a decision and its explanation."""
-        if not hasattr(self, "_scored"):
-            self._scored: LastSeen[_Scored] = LastSeen()
-        if self._scored.holds(windows):
-            return self._scored.of(windows, lambda: _Scored(self.vocabulary_.quantities(windows)))
-        scored = _Scored(self.vocabulary_.quantities(windows))
-        return self._scored.of(windows, lambda: scored) if len(scored.quantities.values) <= MOST_KEPT else scored
+        return self._scored.of(windows, lambda: _Scored(self.vocabulary_.quantities(windows)))
 
     def fit_parts(self, windows: Windows, labels: Sequence[str], owner: NDArray[np.int64]) -> Self:
         """Fit on parts of items; parts of one item are held out together."""
@@ -271,15 +270,12 @@ class LikelihoodRatios(Identifier):
 
     def decision_parts(self, windows: Windows, owner: Ints, count: int) -> Floats:
         """Mean scores of the parts of ``count`` items, shape (count, C)."""
-        sizes = np.bincount(owner, minlength=count)[:, None].astype(np.float64)
-        with np.errstate(invalid="ignore"):
-            mean: Floats = self._sums(windows, owner, count) / np.where(sizes > 0, sizes, np.nan)
-        return mean
+        return mean_of_sums(self._sums(windows, owner, count), owner)
 
     def _sums(self, windows: Windows, owner: Ints, count: int) -> Floats:
         """Sum of the scores of the windows of each owner, (count, C): there may be many more windows than owners."""
         self.require_fit()
-        scored = self._of_last(windows)
+        scored = self._score_inputs(windows)
         quantities = scored.quantities
         result = np.zeros((count, len(self.labels_)))
         background = np.zeros(len(quantities.values))
@@ -353,7 +349,7 @@ class LikelihoodRatios(Identifier):
         """Mean terms; ``unknown`` is the expected value of a quantity that no enrolled window of the label has."""
         self.require_fit()
         code = np.searchsorted(self.labels_, np.array(labels, np.str_)).astype(np.int64)
-        scored = self._of_last(windows)
+        scored = self._score_inputs(windows)
         quantities = scored.quantities
         # All at once: each call goes over all known points. Values without weight have no part in the score.
         weighted = np.flatnonzero(self._weights_of_values()[quantities.features] != 0.0)
@@ -423,15 +419,14 @@ class LikelihoodRatios(Identifier):
         order = np.argsort(item, kind="stable")
         item, feature, columns = item[order], feature[order], columns[:, order]
         ends = np.searchsorted(item, np.arange(len(sizes) + 1))
-        made = TermTable(self._term_kinds(), feature, columns)
+        made = TermTable(self._term_kinds, feature, columns)
         return [made[ends[i] : ends[i + 1]] for i in range(len(sizes))]
 
+    @cached_property
     def _term_kinds(self) -> list[tuple[str, str]]:
         """Service and quantity of each term: presence of each key, then its quantities."""
-        if not hasattr(self, "_kinds"):
-            keys = self.keys_
-            self._kinds = [(key, "presence") for key in keys] + [(key, name) for key in keys for name in QUANTITIES]
-        return self._kinds
+        keys = self.keys_
+        return [(key, "presence") for key in keys] + [(key, name) for key in keys for name in QUANTITIES]
 
 
 @dataclass
@@ -448,6 +443,10 @@ class _Scored:
 
     quantities: Quantities
     background: Floats | None = None
+
+
+def _is_small(scored: _Scored) -> bool:
+    return len(scored.quantities.values) <= MOST_KEPT
 
 
 class _GroupPresence:

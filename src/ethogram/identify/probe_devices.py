@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ethogram.identify.aggregate import average
 from ethogram.identify.calibrate import Calibration
+from ethogram.identify.identifier import average
 from ethogram.identify.openset import Thresholds
 
 __all__ = ["DeviceVerdicts", "Groups", "groups_of"]

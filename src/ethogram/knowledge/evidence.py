@@ -30,11 +30,12 @@ from ethogram.schema import (
 )
 from ethogram.schema.service_words import service_words
 
-__all__ = ["collect_evidence"]
+__all__ = ["PRESENCE_POWER", "collect_evidence"]
 
 MOST_NAMES = 512
 """Names considered of a device, those of the most hours first."""
 PRESENCE_POWER = 0.25
+"""Terms of names have this power of the presence: the fourth root."""
 MOST_TERMS = 2
 """Terms of one feature for one label: further rows repeat what the first ones say."""
 COMMON_SHARE = 0.3
@@ -245,7 +246,7 @@ def _add_fact(item: LadderEvidence, fact: Fact, feature: str, text: str) -> None
     if level is not None:
         name = f"{feature} {fact.weight}" if level == "kind" else f"{feature} {level}"
         if name == "port strong" and fact.value in NETWORK_EQUIPMENT:
-            # Shares of a vendor count products: it may sell more plugs than routers, yet what serves DNS is no plug.
+            # Shares of kinds count a vendor's products. It may sell more plugs than routers, but plugs serve no DNS.
             name = "equipment port"
         value = 1.0 if level == "kind" else _STRENGTH.get(fact.weight, 0.0)
         item.terms.append(LadderTerm(level, fact.value, name, value, text, fact.source))

@@ -38,7 +38,9 @@ class Patterns:
             for pattern in self._by_start.get(text[:length], ())
             if self._regex(pattern).fullmatch(text)
         ]
-        return sorted(set(matching), key=lambda text: (text.count("*") + text.count("?") - len(text), text))
+        return sorted(
+            set(matching), key=lambda pattern: (pattern.count("*") + pattern.count("?") - len(pattern), pattern)
+        )
 
     def _regex(self, pattern: str) -> re.Pattern[str]:
         regex = self._compiled.get(pattern)

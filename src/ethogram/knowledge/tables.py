@@ -319,8 +319,8 @@ class Knowledge:
 
     def vendor(self, text: str) -> str | None:
         """Identifier of the vendor that a text names: a slug, brand, company name or alias; None if unknown."""
-        slugs = self._vendor_names.of_company(text)
-        return None if slugs is None else slugs.key
+        match = self._vendor_names.of_company(text)
+        return None if match is None else match.key
 
     def vendor_name(self, vendor: str) -> str:
         """Name of a vendor or platform to show; that of an unknown one is its identifier, in title case if no domain.

@@ -1,12 +1,12 @@
-"""Own labels that the packaged library contradicts: the better supported statement wins.
+"""Own labels that the packaged library contradicts with more evidence.
 
-A library of few devices calls a new device by the name of whichever is nearest, since it knows nothing else. Where the
-packaged library names another product, both claims are measured alike, by its log likelihood ratio of *same product*:
+A library of few devices gives a new device the label of the nearest of them. If the packaged library names another
+product, both labels are compared by its log likelihood ratio of *same product*, between
 
     the item and the nearest enrolled window of the own label, and the item and the packaged product
 
 The own label is contradicted if the packaged one is ahead by :data:`AHEAD`, unless the enrolled windows of the own
-label are nearest to that product, too: then both libraries say the same in other words.
+label are nearest to that product, too: then it is another name for the same product.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def contradicted(
     library
         The user's own.
     model
-        What was learnt of the packaged library; nothing is contradicted by methods that have no such ratio.
+        What was learnt from the packaged library; no label is contradicted by methods without such a ratio.
     level
         Level of the verdicts.
     """

@@ -175,6 +175,7 @@ def identify_by_libraries(
     inventories: list[Inventory] = []
     messages: list[str] = []
     joined = len(libraries.all) > 1
+    known: Learnt | None = None
     for library in libraries.all:
         method = options.method or default_method(library.bundled, options.level)
         settings = settings_for(method, level=options.level, closed=options.closed and not joined)
@@ -183,17 +184,17 @@ def identify_by_libraries(
 
             inventory = identify_with_flows(observed, library, library.store, embedded, settings)
         else:
-            inventory, lines = identify_by_library(observed, library, settings, learnt)
+            known = learnt(library, settings) if len(observed.windows) else None
+            inventory, lines = identify_by_library(observed, library, settings, known)
             messages += lines
         inventories.append(inventory)
     if not joined:
         return inventories[0], messages
-    own, packaged = inventories
+    own, packaged = inventories  # the packaged library comes last, and has no embedded flows
     names = libraries.all[0].name, PACKAGED_NAME
     wrong: set[int] = set()
-    if len(observed.windows):
-        model = learnt(library, settings).model  # of the packaged one, the last
-        wrong = contradicted(observed.windows, own, packaged, libraries.first, model, options.level)
+    if known is not None:
+        wrong = contradicted(observed.windows, own, packaged, libraries.first, known.model, options.level)
     devices = [
         join_verdicts(of_own, of_packaged, names=names, least=settings.least_score, closed=options.closed,
                       contradicted=i in wrong)

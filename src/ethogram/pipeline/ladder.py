@@ -132,29 +132,25 @@ class LadderJudge:
         evidence = self.evidence(windows, identity)
         decisions = self.ladder.decide(evidence)
         verdicts = [self.verdict(item, decision) for item, decision in zip(evidence, decisions, strict=True)]
-        parts = vendor_parts(windows, evidence, self.knowledge)
-        for item, verdict in zip(parts, self._several(parts), strict=True):
-            verdicts[item] = verdicts[item].model_copy(update=verdict)
+        for item, parts in vendor_parts(windows, evidence, self.knowledge).items():
+            verdicts[item] = verdicts[item].model_copy(update=self._several(parts))
         return verdicts
 
-    def _several(self, parts: Mapping[int, VendorParts]) -> list[dict[str, object]]:
-        """Fields of the answers for items that are several devices: what each part is, judged by itself."""
-        updates: list[dict[str, object]] = []
-        for of_item in parts.values():
-            decisions = self.ladder.decide(self.evidence(of_item.windows))
-            devices = []
-            for label, share, decision in zip(of_item.vendors, of_item.shares, decisions, strict=True):
-                kinds = {k: p for (v, k), p in decision.families.items() if v == label}
-                kind = next((k for k, p in kinds.items() if p >= self._threshold("family")), "")
-                vendor = self.knowledge.vendor_name(label)
-                name = f"{vendor} {kind_name(kind) if kind else 'device'}"
-                devices.append(DevicePart(name=name, vendor=vendor, kind=kind, share=round(share, 3)))
-            shown = ", ".join(part.name for part in devices[:SHOWN]) + (", ..." if len(devices) > SHOWN else "")
-            updates.append({
-                "statement": f"several devices: {shown}", "level": "several", "labels": [], "score": SCORE,
-                "kind": "", "vendor": "", "model": "", "several": devices,
-            })  # fmt: skip
-        return updates
+    def _several(self, parts: VendorParts) -> dict[str, object]:
+        """Fields of the answer for an item that is several devices; each part is judged by itself."""
+        decisions = self.ladder.decide(self.evidence(parts.windows))
+        devices = []
+        for label, share, decision in zip(parts.vendors, parts.shares, decisions, strict=True):
+            kinds = {k: p for (v, k), p in decision.families.items() if v == label}
+            kind = next((k for k, p in kinds.items() if p >= self._threshold("family")), "")
+            vendor = self.knowledge.vendor_name(label)
+            name = f"{vendor} {kind_name(kind) if kind else 'device'}"
+            devices.append(DevicePart(name=name, vendor=vendor, kind=kind, share=round(share, 3)))
+        names = ", ".join(device.name for device in devices[:SHOWN]) + (", ..." if len(devices) > SHOWN else "")
+        return {
+            "statement": f"several devices: {names}", "level": "several", "labels": [], "score": SCORE, "kind": "",
+            "vendor": "", "model": "", "several": devices,
+        }  # fmt: skip
 
     def verdict(self, item: LadderEvidence, decision: LadderDecision) -> LadderVerdict:
         """The answer for one item, with the facts behind it."""

@@ -7,7 +7,7 @@ be. What the bundled library teaches comes with the package.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -182,10 +182,18 @@ def _update(written: OpenLibrary, extended: Library, settings: IdentifySettings)
 
 
 def identify_by_library(
-    seen: ObservedWindows, library: Library, settings: IdentifySettings,
-    learnt_of: Callable[[Library, IdentifySettings], Learnt] = learn,
-) -> tuple[Inventory, list[str]]:  # fmt: skip
+    seen: ObservedWindows, library: Library, settings: IdentifySettings, learnt: Learnt | None = None
+) -> tuple[Inventory, list[str]]:
     """Identify items by what was learnt from a library; returns the inventory, and lines for the detailed log.
+
+    Parameters
+    ----------
+    seen
+        The items.
+    library, settings
+        Known devices and the method.
+    learnt
+        What was learnt from the library; None: it is read, or learnt and kept beside the library.
 
     Raises
     ------
@@ -196,7 +204,7 @@ def identify_by_library(
     """
     if len(seen.windows) == 0:
         return identify_windows(seen, library, settings), []
-    learnt = learnt_of(library, settings)
+    learnt = learnt or learn(library, settings)
     inventory = identify_windows(seen, library, settings, judge=learnt.model, usual=learnt.usual)
     return inventory, learnt.messages
 

@@ -1,9 +1,9 @@
-"""Several devices behind one address: NAT and repeaters, told by the clouds of vendors that one device does not mix.
+"""Detect several devices behind one address (NAT, repeaters) by the clouds of unrelated vendors that it contacts.
 
-A device of the home keeps in touch with the cloud of its maker. An address that is regularly in touch with the own
-clouds of three makers that do not belong together is not one such device. Computers and phones are in touch with many,
-by their applications: an address that contacts services of more vendors than a few appliances do is not told as
-several. How often this is right and wrong: ``benchmarks/several_devices.py`` and ``docs/results/several-devices.md``.
+A smart-home device contacts the cloud of its vendor regularly. An address that regularly contacts clouds of three
+vendors without a common owner is therefore several devices. Applications on computers and phones contact many clouds:
+an address that contacts services of more vendors than a few appliances do is not reported as several devices. Accuracy:
+``benchmarks/several_devices.py`` and ``docs/results/several-devices.md``.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from ethogram.knowledge.evidence import PRESENCE_POWER
 from ethogram.knowledge.tables import Knowledge
 from ethogram.schema import GROUP, LadderEvidence, Windows
 
 __all__ = ["LEAST_PRESENCE", "LEAST_VENDORS", "MOST_BREADTH", "SCORE", "VendorParts", "cloud_vendors", "vendor_parts"]
 
 LEAST_VENDORS = 3
-"""Makers whose own clouds are contacted. Two occur at single devices, as at a speaker that controls lights."""
+"""Vendors whose own clouds are contacted. Single devices contact two, such as a speaker that controls lights."""
 LEAST_PRESENCE = 0.2
-"""Least share of the active hours with each of these clouds."""
+"""Least share of the active hours in which each of these clouds is contacted."""
 MOST_BREADTH = 12
-"""Vendors of services of any kind; more are those of a computer or phone."""
+"""Vendors whose services are contacted; a computer or phone contacts more."""
 SCORE = 0.95
-"""Stated probability; of the networks that the constants were not fitted on, none of the devices told was single."""
+"""Probability that is stated. On the networks that the constants were not fitted on, no single device of 73 is reported
+as several."""
 OWN_CLOUD = "name strong"
 """Feature of names that only products of the vendor contact."""
-PRESENCE_POWER = 4
-"""Terms of names hold the fourth root of the presence."""
 
 
 @dataclass(frozen=True)
 class VendorParts:
-    """The traffic of one item with the clouds of n vendors, the largest share first.
+    """Traffic of one item with the clouds of n vendors, the largest share first.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def cloud_vendors(item: LadderEvidence, *, least: float = LEAST_PRESENCE) -> dic
     {'signify': 'hue'}
     """
     terms = [term for term in item.terms if term.level == "vendor" and term.feature == OWN_CLOUD]
-    regular = [term for term in terms if term.value**PRESENCE_POWER >= least]
+    regular = [term for term in terms if term.value ** (1 / PRESENCE_POWER) >= least]
     vendors: dict[str, str] = {}
     for term in sorted(regular, key=lambda term: (-term.value, term.label)):
         vendors.setdefault(item.owners.get(term.label, term.label), term.label)
@@ -69,17 +69,17 @@ def cloud_vendors(item: LadderEvidence, *, least: float = LEAST_PRESENCE) -> dic
 
 def vendor_parts(
     windows: Windows, evidence: Sequence[LadderEvidence], knowledge: Knowledge
-) -> dict[int, VendorParts]:  # fmt: skip
-    """The parts of items that are several devices, by item, the largest share first.
+) -> dict[int, VendorParts]:
+    """Parts of the items that are several devices, by item.
 
     Parameters
     ----------
     windows
         n items.
     evidence
-        (n) What speaks for their levels.
+        (n) Evidence for the levels of each item.
     knowledge
-        Tells whose cloud a name is.
+        Owners of names.
     """
     parts: dict[int, VendorParts] = {}
     for item, facts in enumerate(evidence):

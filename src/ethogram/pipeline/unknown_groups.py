@@ -117,7 +117,7 @@ def unknown_groups(
             shared=[name.removeprefix("name ") for name in group.shared], nearest=nearest, nearest_score=score,
             fallback=_most([fallbacks[i] for i in group.items]), flows=sum(verdict.flows for verdict in mine),
         ))  # fmt: skip
-    return Unknown(_told(inventory, groups), inventory, {verdict.group: verdict.devices for verdict in groups})
+    return Unknown(_told(inventory, groups), inventory, {group.group: group.devices for group in groups})
 
 
 def _all_groups(whole: ObservedWindows, settings: IdentifySettings) -> Unknown:
@@ -145,7 +145,7 @@ def _all_groups(whole: ObservedWindows, settings: IdentifySettings) -> Unknown:
             shared=[name.removeprefix("name ") for name in group.shared], nearest="", nearest_score=0.0,
             flows=sum(verdict.flows for verdict in mine),
         ))  # fmt: skip
-    return Unknown(_told(inventory, groups), inventory, {verdict.group: verdict.devices for verdict in groups})
+    return Unknown(_told(inventory, groups), inventory, {group.group: group.devices for group in groups})
 
 
 def _told(inventory: Inventory, groups: list[UnknownGroup]) -> UnknownGroups:
