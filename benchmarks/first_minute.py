@@ -1,4 +1,4 @@
-"""What is said of the devices of a network that nobody enrolled: the page docs/results/first-minute.md.
+"""What is stated about devices of a network without enrolled devices: the page docs/results/first-minute.md.
 
     ETHOGRAM_CORPUS=... python benchmarks/first_minute.py
 
@@ -16,11 +16,10 @@ import polars as pl
 
 from ethogram._matplotlib import Figure
 from ethogram.bench.corpora.card import cards
-from ethogram.bench.counts.benchmark import CountBenchmark
-from ethogram.bench.ladder.items import ladder_items
-from ethogram.bench.ladder.measure import LEVELS, SOURCES, LadderMeasurement, figures
+from ethogram.bench.ladder.benchmark import LadderBenchmark
+from ethogram.bench.ladder.measure import LEVELS, SOURCES, figures
+from ethogram.bench.report.tables import table_lines
 from ethogram.identify import metrics
-from ethogram.knowledge.tables import Knowledge
 
 PAGE = Path(__file__).parent.parent / "docs" / "results" / "first-minute.md"
 GOALS = {
@@ -88,15 +87,15 @@ minutes of a set-up. Of the 159 devices with names, 22 contact no name that tell
 
 def table(rows: pl.DataFrame) -> list[str]:
     """A table of figures with the goal of each line where there is one."""
-    lines = ["| at hand | level | n | right | wrong | silent | best | utility | calibration error | goal |",
-             "|---|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    head = ("at hand", "level", "n", "right", "wrong", "silent", "best", "utility", "calibration error", "goal")
+    lines = []
     for row in rows.iter_rows(named=True):
         goal = GOALS.get((row["condition"], row["level"]))
         shares = [f"{row[n]:.2f} [{row[f'{n}_low']:.2f}, {row[f'{n}_high']:.2f}]" for n in ("right", "wrong")]
         shares += [f"{row[name]:.2f}" for name in ("silent", "best", "utility", "calibration_error")]
-        cells = [row["condition"], LEVEL_NAMES[row["level"]], str(row["n"]), *shares, _goal(goal, row) if goal else ""]
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+        lines.append([row["condition"], LEVEL_NAMES[row["level"]], str(row["n"]), *shares,
+                      _goal(goal, row) if goal else ""])  # fmt: skip
+    return table_lines(head, lines)
 
 
 def _goal(goal: tuple[float | None, float | None], row: dict[str, float]) -> str:
@@ -125,22 +124,21 @@ def reliability_plot(predictions: pl.DataFrame, path: Path) -> None:
 
 def main() -> None:
     """Measure and write the page, its rows and its plot."""
-    known, knowledge = cards(), Knowledge.bundled()
-    items = ladder_items(CountBenchmark(Path(os.environ["ETHOGRAM_CORPUS"]), known), known, knowledge)
-    measurement = LadderMeasurement(items, knowledge, lambda line: print(line, file=sys.stderr))
+    root = Path(os.environ["ETHOGRAM_CORPUS"])
+    measurement = LadderBenchmark(root, cards(), on_stage=lambda line: print(line, file=sys.stderr)).measurement
     predictions, new_vendors = measurement.predictions(), measurement.predictions(new_vendor=True)
     rows, of_new_vendors = figures(predictions), figures(new_vendors)
     lines = [HEAD, "## A network left out", "", *table(rows.filter(pl.col("without") == ""))]
     lines += ["", "![Reliability of each level](first-minute.png)", "", "## The vendor of the device left out too", "",
               "Nothing of the vendor is in the library: neither its products nor its names.", "",
               *table(of_new_vendors)]  # fmt: skip
-    lines += ["", "## What each source brings", "", "With names and MAC; the weights stay as they are.", "",
-              "| without | " + " | ".join(f"{LEVEL_NAMES[level]}, right / wrong" for level in LEVELS) + " |",
-              "|---" * (len(LEVELS) + 1) + "|"]  # fmt: skip
+    lines += ["", "## What each source brings", "", "With names and MAC; the weights stay as they are.", ""]
+    by_source = []
     for source in ("", *SOURCES):
         of_source = rows.filter((pl.col("condition") == "names and MAC") & (pl.col("without") == source))
         cells = {row["level"]: f"{row['right']:.2f} / {row['wrong']:.2f}" for row in of_source.iter_rows(named=True)}
-        lines.append(f"| {source or 'nothing'} | " + " | ".join(cells[level] for level in LEVELS) + " |")
+        by_source.append([source or "nothing", *(cells[level] for level in LEVELS)])
+    lines += table_lines(["without", *(f"{LEVEL_NAMES[level]}, right / wrong" for level in LEVELS)], by_source)
     PAGE.write_text("\n".join([*lines, "", *ATTEMPTS]) + "\n")
     both = [table.with_columns(new_vendor=pl.lit(new)) for table, new in ((rows, False), (of_new_vendors, True))]
     pl.concat(both).with_columns(pl.col(pl.Float64).round(4)).write_csv(PAGE.with_suffix(".csv"))

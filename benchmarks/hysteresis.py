@@ -27,12 +27,13 @@ import polars as pl
 
 from ethogram.bench.corpora.card import cards
 from ethogram.bench.counts.benchmark import CountBenchmark
-from ethogram.bench.counts.task import count_tasks
-from ethogram.bench.ladder.items import CONDITIONS, Truth, ladder_items
-from ethogram.bench.ladder.measure import LadderMeasurement
+from ethogram.bench.ladder.benchmark import LadderBenchmark
+from ethogram.bench.ladder.items import CONDITIONS, Truth, ladder_task
+from ethogram.bench.ladder.measure import SILENT, LadderMeasurement
+from ethogram.bench.report.tables import table_lines
 from ethogram.config import JudgeSettings
-from ethogram.knowledge.tables import Knowledge
-from ethogram.schema import ITEM, ITEM_COUNTS, LadderVerdict, Windows
+from ethogram.fingerprint.count import merge_counts
+from ethogram.schema import COUNT_KEYS, ITEM, ITEM_COUNTS, LadderVerdict, Windows
 from ethogram.serve.hysteresis import Stated, decide
 
 PAGE = Path(__file__).parent.parent / "docs" / "results" / "hysteresis.md"
@@ -47,7 +48,7 @@ AFTER = 10
 """Days of the second device that are judged, at most."""
 CHOSEN_ON = "neu-us-2021"
 """The settings are chosen on this network; the others test them."""
-SITES = {"neu-us-2021": "neu", "stevens-2019": "stevens-2019", "cesnet-2018": "cesnet-2018"}
+NETWORKS = (CHOSEN_ON, "stevens-2019", "cesnet-2018")
 REPLACED = "replaced"
 PAIRS = 4
 """Devices that take the place of one device, at most."""
@@ -90,10 +91,8 @@ class DailyJudge:
         self, network: str, traffic: dict[str, pl.DataFrame], window: int, only: str = ""
     ) -> dict[str, list[LadderVerdict]]:  # fmt: skip
         """Verdicts of each day for the traffic of devices, judged beside each other as on one network."""
-        site = SITES[network]
-        measurement = self.measurement
-        weights = measurement.weights_without(site)
-        library = measurement.items.enrolled([site], measurement.items.tested(site))
+        items_of_all = self.measurement.items
+        judge = self.measurement.judge_without(items_of_all.sites[items_of_all.networks.index(network)], NAMES)
         names: list[str] = []
         days: list[date] = []
         items: list[dict[str, Any]] = []
@@ -109,13 +108,9 @@ class DailyJudge:
                 names.append(device)
                 days.append(day)
         table = ITEM.conform(pl.DataFrame(items, schema_overrides={"item": pl.UInt32}))
-        key = ITEM_COUNTS.names[:8]
-        counts = pl.concat(parts).select(ITEM_COUNTS.names).group_by(key).agg(
-            pl.col(name).sum() for name in ITEM_COUNTS.names[8:]
-        )
-        windows = Windows(table, ITEM_COUNTS.conform(counts).sort(key))
+        counts = merge_counts(pl.concat(parts).select(ITEM_COUNTS.names))
+        windows = Windows(table, ITEM_COUNTS.conform(counts).sort("item", *COUNT_KEYS[1:]))
         verdicts: dict[str, list[LadderVerdict]] = {device: [] for device in traffic}
-        judge = measurement.judge(library, NAMES, weights)
         for day in sorted({day for day, name in zip(days, names, strict=True) if only in ("", name)}):
             # What a network has in common is learnt from the devices of that day.
             that_day = [i for i, each in enumerate(days) if each == day]
@@ -163,7 +158,7 @@ class DailyJudge:
 
     def score(self, verdict: LadderVerdict, truth: Truth) -> int:
         """1: right, -1: wrong, 0: silent."""
-        if verdict.level in ("unknown", "platform"):
+        if verdict.level in SILENT:
             return 0
         return 1 if self.measurement.stated(verdict, truth)["stated_right"] else -1
 
@@ -175,7 +170,6 @@ class Outcome:
     days: int = 0
     right: int = 0
     wrong: int = 0
-    refined: int = 0
     changed: int = 0
     delays: list[int] = field(default_factory=list)
     never: int = 0
@@ -194,10 +188,7 @@ def outcome(judge: DailyJudge, cases: Sequence[Case], margin: float, times: int)
             decision = decide(None if held is None else _stated(held), _stated(verdict), candidate, now, settings)
             candidate = decision.candidate
             if decision.accepted:
-                if decision.reason.startswith("more is known"):
-                    total.refined += 1
-                elif decision.reason and held is not None:
-                    total.changed += 1
+                total.changed += decision.cause not in ("", "first", "more")
                 held = verdict
             assert held is not None
             score = judge.score(held, truth)
@@ -220,21 +211,17 @@ def _stated(verdict: LadderVerdict) -> Stated:
 
 def measure(root: Path) -> list[dict[str, Any]]:
     """One row per network, window and pair of settings."""
-    knowledge = Knowledge.bundled()
-    bench = CountBenchmark(root, cards())
-    items = ladder_items(bench, cards(), knowledge)
-    measurement = LadderMeasurement(items, knowledge, lambda line: print(line, file=sys.stderr))
-    task = count_tasks()["coarse-networks-names"].model_copy(
-        update={"corpora": tuple(sorted(cards())), "networks": (), "exclude_types": ()}
-    )
-    data = bench.task_data(task)
+    known = cards()
+    measurement = LadderBenchmark(root, known, on_stage=lambda line: print(line, file=sys.stderr)).measurement
+    items = measurement.items
+    data = CountBenchmark(root, known).task_data(ladder_task(known))
     labels = data.labels.unique("device").select("device", "network", key=pl.concat_str("corpus", pl.lit("/"), "id"))
-    counts = data.counts.join(labels.filter(pl.col("network").is_in(list(SITES))), on="device")
+    counts = data.counts.join(labels.filter(pl.col("network").is_in(NETWORKS)), on="device")
     counts = counts.with_columns(device="key")
     truth = dict(zip(items.windows.items["device"].to_list(), items.truth, strict=True))
     judge = DailyJudge(measurement, counts, truth)
     rows: list[dict[str, Any]] = []
-    for network in SITES:
+    for network in NETWORKS:
         mine = counts.filter(pl.col("network") == network)
         by_device = mine.group_by("device").agg(days=pl.col("time").dt.date().n_unique())
         devices = by_device.filter(pl.col("days") >= LEAST_DAYS)["device"].sort().to_list()
@@ -257,31 +244,31 @@ HEAD = """# When a statement changes: hysteresis
 ETHOGRAM_CORPUS=... python benchmarks/hysteresis.py
 ```
 
-`ethogram serve` judges a device every day and replaces what it states about it by something else only if that is more
-probable by `change_margin`, or if `change_times` judgements in a row say so; a deeper level of the same statement holds
-at once ([settings](../reference/settings.md)). The table shows what this buys and costs. Devices with at least five
-days of traffic are judged day by day from the counts of their latest `window_days`, by names and without a MAC, with
-everything of their laboratory left out.
+`ethogram serve` judges a device every day. It replaces its statement about the device only if another statement is more
+probable by `change_margin`, or if `change_times` judgements in a row agree on it; a deeper level of the same statement
+is accepted at once ([settings](../reference/settings.md)). The tables show the benefit and the cost. Devices with at
+least five days of traffic are judged day by day from the counts of their latest `window_days`, by names and without a
+MAC, with everything of their laboratory left out.
 
-- *Changes*: per device and month, deeper levels of the same statement not counted. No device was replaced, so that none
-  of them has a cause in the device.
-- *Wrong*: share of device-days whose statement is wrong.
-- *Replaced*: another device of the network takes the address of the first and there is no MAC. *Noticed* is the share
-  that is stated rightly within ten days, *days* the mean time until then, and *wrong days* the days per replacement
-  with a wrong statement. A second device that is not recognised on its own either is never noticed.
-- *Cost*: wrong statements and changes in a device-year with one replacement, each wrong day and each change counted as
-  one.
-
+- *Changes*: changes of the statement per device and month, without deeper levels of the same statement. No device was
+  replaced, so every change is without cause.
+- *Wrong*: share of device-days with a wrong statement.
+- *Replaced*: another device of the network takes over the address, and there is no MAC. *Noticed* is the share of
+  replacements with a right statement about the second device within ten days, *days* the mean time until then, and
+  *wrong days* the number of days with a wrong statement per replacement. A second device that is not recognised by
+  itself is never noticed.
+- *Cost*: wrong days and changes in a device-year with one replacement.
 """
 
+COLUMNS = ("window, days", "margin", "times", "changes", "wrong", "replaced: noticed", "days", "wrong days", "cost")
 SHOWN = ((0.0, 1), (0.0, 3), (0.1, 2), (0.1, 3), (0.2, 2), (0.2, 3), (0.2, 5), (0.5, 3), (1.0, 3), (1.0, 5))
 """Settings shown of each network; margin 0 and one judgement is no hysteresis."""
 
 
-KEPT = (
-    "The differences between two, three and five judgements are a change or two on these devices, so that the default",
-    "stays. Windows of one day notice a replacement two days earlier on stevens-2019, but are wrong about twice as",
-    "often on neu-us-2021.",
+CONCLUSION = (
+    "Two, three and five judgements differ by one or two changes on these devices, so the default is kept. With",
+    "windows of one day, a replacement is noticed two days earlier on stevens-2019, but statements are wrong two to",
+    "three times as often on neu-us-2021.",
 )
 
 
@@ -295,44 +282,42 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
     by_key = {(r["network"], r["window_days"], r["margin"], r["times"], r["case"]): r for r in rows}
     default = JudgeSettings()
     lines = [HEAD]
-    for network in (n for n in SITES if by_key[n, WINDOWS[0], MARGINS[0], TIMES[0], "replaced"]["cases"]):
-        use = "used to choose" if network == CHOSEN_ON else "not used to choose"
+    for network in (n for n in NETWORKS if by_key[n, WINDOWS[0], MARGINS[0], TIMES[0], "replaced"]["cases"]):
+        use = "used" if network == CHOSEN_ON else "not used"
         same = by_key[network, default.window_days, MARGINS[0], TIMES[0], "same"]
         replaced = by_key[network, default.window_days, MARGINS[0], TIMES[0], "replaced"]
-        lines += [f"## {network}, {use}", "",
-                  f"{same['cases']} devices, {same['days']} device-days, {replaced['cases']} replacements.", "",
-                  "| window, days | margin | times | changes | wrong | replaced: noticed | days | wrong days | cost |",
-                  "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+        sizes = f"{same['cases']} devices, {same['days']} device-days, {replaced['cases']} replacements."
+        lines += [f"## {network}, {use} to choose the settings", "", sizes, ""]
+        cells = []
         for window in WINDOWS:
             for margin, times in SHOWN:
                 same = by_key[network, window, margin, times, "same"]
                 replaced = by_key[network, window, margin, times, "replaced"]
                 shipped = (window, margin, times) == (default.window_days, default.change_margin, default.change_times)
                 days = sum(replaced["delays"]) / len(replaced["delays"]) if replaced["delays"] else 0.0
-                cells = [
+                cells.append([
                     f"{window}", f"{margin}", f"{times}" + (" (default)" if shipped else ""),
                     f"{30 * same['changed'] / same['days']:.2f}", f"{same['wrong'] / same['days']:.2f}",
                     f"{1 - replaced['never'] / replaced['cases']:.2f}", f"{days:.1f}",
                     f"{replaced['wrong'] / replaced['cases']:.1f}", f"{cost(same, replaced):.0f}",
-                ]  # fmt: skip
-                lines.append(f"| {' | '.join(cells)} |")
-        lines.append("")
-    return "\n".join([*lines, *reading(by_key)]) + "\n"
+                ])  # fmt: skip
+        lines += [*table_lines(COLUMNS, cells), ""]
+    return "\n".join([*lines, *conclusion(by_key)]) + "\n"
 
 
-def reading(by_key: dict[tuple[str, int, float, int, str], dict[str, Any]]) -> list[str]:
-    """What the rule would choose, beside the default, on each network."""
+def conclusion(by_key: dict[tuple[str, int, float, int, str], dict[str, Any]]) -> list[str]:
+    """The settings of least cost beside the default, on each network."""
     default = JudgeSettings()
     choices = [(w, m, t) for w in WINDOWS for m in MARGINS for t in TIMES]
     costs = {key: cost(by_key[CHOSEN_ON, *key, "same"], by_key[CHOSEN_ON, *key, "replaced"]) for key in choices}
     window, margin, times = min(choices, key=lambda key: costs[key])
     shipped = (default.window_days, default.change_margin, default.change_times)
     days_of_one = 365 / by_key[CHOSEN_ON, *shipped, "same"]["days"]
-    lines = ["## What follows", "",
+    lines = ["## Conclusion", "",
              f"On {CHOSEN_ON} the least cost is {costs[window, margin, times]:.0f}, with windows of {window} days, "
              f"margin {margin} and {times} judgements; that of the default is {costs[shipped]:.0f}. One change more or "
              f"less is {days_of_one:.1f}."]  # fmt: skip
-    for network in SITES:
+    for network in NETWORKS:
         if network == CHOSEN_ON or not by_key[network, *shipped, "replaced"]["cases"]:
             continue
         least, usual, none = (
@@ -343,7 +328,7 @@ def reading(by_key: dict[tuple[str, int, float, int, str], dict[str, Any]]) -> l
             f"On {network} these settings cost {least:.0f}, the default {usual:.0f}, and no hysteresis {none:.0f}."
         )
     none = cost(*(by_key[CHOSEN_ON, default.window_days, 0.0, 1, case] for case in ("same", "replaced")))
-    return [*lines, f"No hysteresis costs {none:.0f} on {CHOSEN_ON}.", "", *KEPT]
+    return [*lines, f"No hysteresis costs {none:.0f} on {CHOSEN_ON}.", "", *CONCLUSION]
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What ``pip install ethogram`` installs, its size, and what each piece is for: docs/explanation/dependencies.md.
+"""Distributions that ``pip install ethogram`` installs, their sizes and uses: docs/explanation/dependencies.md.
 
     python benchmarks/install_size.py
 
@@ -16,6 +16,8 @@ from pathlib import Path
 
 import orjson
 
+from ethogram.bench.report.tables import table_lines
+
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "explanation" / "dependencies.md"
 PURPOSES = {
@@ -26,8 +28,8 @@ PURPOSES = {
     "numpy": "arrays",
     "orjson": "JSON, several times as fast as that of the standard library",
     "polars": "tables",
-    "publicsuffixlist": "which part of a name is somebody's domain",
-    "pyarrow": "Parquet in row groups with metadata of our own; exchange of tables",
+    "publicsuffixlist": "the registrable domain of a name",
+    "pyarrow": "Parquet in row groups with added metadata; exchange of tables",
     "pydantic": "settings and verdicts with checked fields",
     "rich": "tables and progress on a terminal",
     "scikit-learn": "calibration, logistic regression, probes",
@@ -35,22 +37,24 @@ PURPOSES = {
     "typer": "the command line",
 }
 """What each dependency is for."""
+PARTS = {
+    "ethogram": "Ethogram: code, knowledge, library and encoder",
+    "llvmlite": "the compiler of Numba",
+    "polars-runtime-32": "the engine of Polars",
+}
+"""What other large distributions are for."""
 HEAD = """# What is installed, and why
 
 `pip install ethogram` installs what `ethogram identify` needs. Embeddings (`embed`), training (`train`), the live
 service (`serve`), plots (`plot`) and the benchmark's own baselines (`bench`) are extras. Sizes are those of the files
 of each distribution, with its libraries, in a fresh virtual environment on x86-64 Linux and Python {python};
 `python benchmarks/install_size.py` measures them again.
-
-| distribution | MB | what it is for |
-|---|---|---|
 """
 TAIL = """
-Before plots and the libraries of the benchmark became extras it was about 1,000 MB. What is left is three engines:
-compiled kernels (Numba and LLVM), tables (Polars) and Parquet (PyArrow). Without PyArrow, Polars would have to write
-row groups as they come, and keep metadata of ours in the file; without Numba, decoding and counting would have to be
-built for each platform when the package is made. SciPy and scikit-learn serve calibration and the probes, and load
-only when a verdict is made.
+Most of it is three engines: compiled kernels (Numba and LLVM), tables (Polars) and Parquet (PyArrow). Without PyArrow,
+Polars would have to append row groups to an open file and store added metadata in it; without Numba, decoding and
+counting would have to be compiled for each platform when the package is built. SciPy and scikit-learn serve calibration
+and the probes, and are loaded only when a verdict is made.
 """
 LIST = """
 import importlib.metadata, json
@@ -74,26 +78,13 @@ def installed(folder: Path) -> dict[str, int]:
 
 def page(sizes: dict[str, int]) -> str:
     """The page, the largest distributions first."""
-    rows = []
-    direct = {_normal(name): name for name in PURPOSES}
-    for name, size in sorted(sizes.items(), key=lambda pair: -pair[1]):
-        key = _normal(name)
-        if key == "ethogram":
-            purpose = "Ethogram: code, knowledge, library and encoder"
-        elif key == "llvmlite":
-            purpose = "the compiler of Numba"
-        elif key == "polars-runtime-32":
-            purpose = "the engine of Polars"
-        elif key in direct:
-            purpose = PURPOSES[direct[key]]
-        else:
-            continue
-        rows.append(f"| {name} | {size / 1e6:.1f} | {purpose} |")
-    shown = {re.split(r" \| ", row[2:])[0] for row in rows}
+    purposes = {_normal(name): purpose for name, purpose in (PURPOSES | PARTS).items()}
+    shown = sorted((name for name in sizes if _normal(name) in purposes), key=lambda name: -sizes[name])
+    rows = [[name, f"{sizes[name] / 1e6:.1f}", purposes[_normal(name)]] for name in shown]
     rest = sum(size for name, size in sizes.items() if name not in shown)
-    rows += [f"| what these need | {rest / 1e6:.1f} | |", f"| **all** | **{sum(sizes.values()) / 1e6:.0f}** | |"]
-    head = HEAD.format(python=f"{sys.version_info.major}.{sys.version_info.minor}")
-    return head + "\n".join(rows) + "\n" + TAIL
+    rows += [["what these need", f"{rest / 1e6:.1f}", ""], ["**all**", f"**{sum(sizes.values()) / 1e6:.0f}**", ""]]
+    table = table_lines(("distribution", "MB", "what it is for"), rows)
+    return "\n".join([HEAD.format(python=f"{sys.version_info.major}.{sys.version_info.minor}"), *table, TAIL])
 
 
 def _normal(name: str) -> str:
@@ -110,7 +101,7 @@ def main() -> None:
     """Measure, and write the page."""
     missing = direct_dependencies() ^ set(PURPOSES)
     if missing:
-        raise SystemExit(f"say what these are for: {', '.join(sorted(missing))}")
+        raise SystemExit(f"PURPOSES does not match the dependencies: {', '.join(sorted(missing))}")
     with tempfile.TemporaryDirectory() as folder:
         PAGE.write_text(page(installed(Path(folder) / "venv")), "utf-8")
 

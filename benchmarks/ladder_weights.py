@@ -13,12 +13,10 @@ import sys
 from pathlib import Path
 
 from ethogram.bench.corpora.card import cards
-from ethogram.bench.counts.benchmark import CountBenchmark
-from ethogram.bench.ladder.items import ladder_items
-from ethogram.bench.ladder.measure import LadderMeasurement, fit_on
+from ethogram.bench.ladder.benchmark import LadderBenchmark
+from ethogram.bench.ladder.measure import fit_on
 from ethogram.identify.behaviour import Behaviour
 from ethogram.identify.ladder_file import LadderFile, write_ladder
-from ethogram.knowledge.tables import Knowledge
 from ethogram.pipeline.library import open_library
 
 FILE = Path(__file__).parent.parent / "src" / "ethogram" / "data" / "ladder.json"
@@ -26,9 +24,9 @@ FILE = Path(__file__).parent.parent / "src" / "ethogram" / "data" / "ladder.json
 
 def main() -> None:
     """Write the file."""
-    root, known, knowledge = Path(os.environ["ETHOGRAM_CORPUS"]), cards(), Knowledge.bundled()
-    items = ladder_items(CountBenchmark(root, known), known, knowledge)
-    measurement = LadderMeasurement(items, knowledge, lambda line: print(line, file=sys.stderr))
+    root = Path(os.environ["ETHOGRAM_CORPUS"])
+    measurement = LadderBenchmark(root, cards(), on_stage=lambda line: print(line, file=sys.stderr)).measurement
+    items = measurement.items
     weights = fit_on(measurement, items.tested_sites)
     library = open_library()
     kinds = [entry.identity.type for entry in library.entries]

@@ -1,10 +1,10 @@
-"""A small library of your own beside the packaged one: who is called by the name of one of your devices.
+"""A small own library beside the packaged one: how often other devices get the name of one of your devices.
 
     ETHOGRAM_CORPUS=... python benchmarks/own_beside_packaged.py > docs/results/own-beside-packaged.md
 
 The first windows of three devices, or of half of the devices, of a network are enrolled as the own library; later
-windows of all devices are identified. Once, the packaged library is learnt without the network; once, it holds earlier
-windows of it, so that each device is plainly one of its products.
+windows of all devices are identified. In one run the packaged library is learnt without the network; in the other it
+holds earlier windows of it, so that each device is one of its products.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from own_library import NETWORKS, Network, benchmark, first_windows
 
 from ethogram.bench.counts.items import Items
+from ethogram.bench.report.tables import table_lines
 from ethogram.identify.library import Library
 from ethogram.identify.verdict import VerdictModel
 from ethogram.pipeline.contradiction import AHEAD
@@ -35,7 +36,7 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Claims:
-    """What own libraries of one network say of later windows; columns of n items.
+    """Labels that own libraries of one network give to later windows; columns of n items.
 
     Parameters
     ----------
@@ -61,12 +62,12 @@ class Claims:
     ahead: NDArray[np.float64]
 
     def contradicted(self, limit: float) -> Flags:
-        """Own labels that are not stated."""
+        """Own labels that are contradicted at a limit."""
         return self.named & (self.ahead > limit)
 
 
 def packaged(source: str, *, without: bool) -> tuple[VerdictModel, Library]:
-    """The packaged library, with or without a network, and what is learnt of it."""
+    """The packaged library, with or without a network, and a model fitted on it."""
     entries = [
         entry for entry in open_library().entries if not (without and source in {o.source for o in entry.observed})
     ]
@@ -101,7 +102,7 @@ def claims_of(network: Network, *, without: bool) -> Iterator[Claims]:
 
 
 def claims(network: Network, own: str, model: VerdictModel, enrol: Items, asked: Items, *, without: bool) -> Claims:
-    """What one own library says."""
+    """Labels that one own library gives."""
     settings = settings_for("evidence")
     labels, truth = enrol.labels("id"), asked.labels("id")
     mine = VerdictModel(build(settings), settings).fit(enrol.windows, labels.tolist()).decide(asked.windows)
@@ -119,25 +120,24 @@ def claims(network: Network, own: str, model: VerdictModel, enrol: Items, asked:
     return Claims(network.title, own, without, np.isin(truth, labels), ~mine.unknown, of_label == platform, ahead)
 
 
-def together(parts: Sequence[Claims]) -> Claims:
+def concatenate(parts: Sequence[Claims]) -> Claims:
     """Several own libraries as one table."""
     columns = {name: np.concatenate([getattr(part, name) for part in parts])
                for name in ("known", "named", "right", "ahead")}  # fmt: skip
     return Claims(parts[0].network, parts[0].own, parts[0].without, **columns)
 
 
-def row(one: Claims) -> str:
+def row(part: Claims) -> list[str]:
     """One line of the first table."""
-    after = one.named & ~one.contradicted(AHEAD)
-    cells = [one.network, one.own, f"{one.known.sum():,}"]
+    after = part.named & ~part.contradicted(AHEAD)
+    cells = [part.network, part.own]
     for known in (True, False):
-        mine = one.known == known
-        for named in (one.named, after):
-            count = int((named & one.right & mine).sum() if known else (named & ~one.right & mine).sum())
+        mine = part.known == known
+        cells.append(f"{mine.sum():,}")
+        for named in (part.named, after):
+            count = int((named & (part.right == known) & mine).sum())
             cells.append(f"{count:,} ({count / max(mine.sum(), 1):.1%})")
-        if known:
-            cells.append(f"{(~one.known).sum():,}")
-    return "| " + " | ".join(cells) + " |"
+    return cells
 
 
 def chosen_limit(parts: Sequence[Claims]) -> float:
@@ -157,18 +157,25 @@ Made by `benchmarks/own_beside_packaged.py`; do not edit.
 ETHOGRAM_CORPUS=FOLDER python benchmarks/own_beside_packaged.py > docs/results/own-beside-packaged.md
 ```
 
-A library of few devices calls a new device by the name of whichever is nearest. Where the packaged library names
-another product, both claims are measured alike: by the log likelihood ratio of *same product* between networks, of the
-item to the own label's enrolled windows, and to the packaged product. The own label is contradicted if the product is
-more than {ahead:g} nats ahead, unless the enrolled windows of the own label are nearest to that product, too.
+A library of few devices gives a new device the name of the nearest one. Where the packaged library names another
+product, both labels are compared by the log likelihood ratio of *same product* between networks: that of the item and
+the enrolled windows of the own label, and that of the item and the packaged product. The own label is contradicted if
+the product is more than {ahead:g} nats ahead, unless the enrolled windows of the own label are nearest to that product,
+too.
 
 The first 1, 2 and 5 windows of three devices, or of half of the devices, are enrolled; up to {most} later windows of
-all devices are identified with each of several own libraries. *Before* is without the rule. A label of a device of the
-same platform (two Kasa devices) is no false name.
+all devices are identified with each of several own libraries. *Before* is without the rule. The label of another device
+of the same platform (two Kasa devices) is not counted as false.
 """
-COLUMNS = """| network | own library | windows of own devices | own name, right: before | after | windows of strangers \
-| own name, false: before | after |
-|---|---|---|---|---|---|---|---|"""
+COLUMNS = ("network", "own library", "windows of own devices", "own name, right: before", "after",
+           "windows of strangers", "own name, false: before", "after")  # fmt: skip
+LIMIT = """## The limit
+
+Own labels that are contradicted, over both packaged libraries and all own libraries, by the limit in nats. *Chosen on
+others* is the smallest limit at which at most 1 % of the right labels of the other networks are contradicted; *then* is
+the number of labels that it contradicts. The limit in use, {ahead:g}, is the smallest one at which this holds on each
+of the networks.
+"""
 
 
 def main() -> None:
@@ -178,16 +185,12 @@ def main() -> None:
         for network in NETWORKS:
             if without or network.title != NETWORKS[-1].title:  # all windows of the last one are packaged
                 parts = list(claims_of(network, without=without))
-                runs[without] += [together([part for part in parts if part.own == own]) for own in ROUNDS]
+                runs[without] += [concatenate([part for part in parts if part.own == own]) for own in ROUNDS]
     print(HEAD.format(ahead=AHEAD, most=MOST))
     for without, title in ((True, "The packaged library without the network"), (False, "The product is packaged")):
-        print(f"## {title}\n\n{COLUMNS}")
-        print("\n".join(map(row, runs[without])) + "\n")
-    print("## The limit\n\nOwn labels that are contradicted, over both ways and all own libraries, by the limit in "
-          "nats; and with the\nsmallest limit at which at most 1 % of the right ones of the *other* networks are "
-          "contradicted.\n")  # fmt: skip
-    print("| network | own labels | " + " | ".join(f"{limit:g}" for limit in LIMITS) + " | chosen on others | then |")
-    print("|---|---|" + "---|" * len(LIMITS) + "---|---|")
+        print("\n".join([f"## {title}", "", *table_lines(COLUMNS, map(row, runs[without])), ""]))
+    print(LIMIT.format(ahead=AHEAD))
+    rows: list[list[str]] = []
     every = runs[True] + runs[False]
     for network in NETWORKS:
         mine = [part for part in every if part.network == network.title]
@@ -197,7 +200,9 @@ def main() -> None:
                 of = sum(int((part.named & (part.right == wanted)).sum()) for part in mine)
                 return f"{sum(int((p.contradicted(limit) & (p.right == wanted)).sum()) for p in mine)} of {of:,}"
 
-            print(f"| {network.title} | {name} | " + " | ".join(map(lost, LIMITS)) + f" | {limit:g} | {lost(limit)} |")
+            rows.append([network.title, name, *map(lost, LIMITS), f"{limit:g}", lost(limit)])
+    head = ("network", "own labels", *(f"{limit:g}" for limit in LIMITS), "chosen on others", "then")
+    print("\n".join(table_lines(head, rows)))
 
 
 if __name__ == "__main__":

@@ -26,8 +26,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from ethogram.bench.corpora.card import cards
-from ethogram.bench.corpora.file_digest import content_digests
-from ethogram.bench.corpora.load import files_of
+from ethogram.bench.corpora.load import file_states
 from ethogram.bench.counts.benchmark import CountBenchmark
 from ethogram.bench.counts.items import Items
 from ethogram.bench.counts.task import CountTask
@@ -106,10 +105,7 @@ def inputs_digest(network: Network) -> str:
     digest = hashlib.sha256()
     for name in network.task.corpora:
         card = cards()[name]
-        files = [file for device in card.used_devices
-                 for file in files_of(card, device, Path(os.environ["ETHOGRAM_CORPUS"]))]  # fmt: skip
-        contents = zip(files, content_digests(files, None), strict=True)
-        digest.update(" ".join([card.digest, *(f"{file.name} {content}" for file, content in contents)]).encode())
+        digest.update(" ".join([card.digest, *file_states(card, Path(os.environ["ETHOGRAM_CORPUS"]))]).encode())
     return digest.hexdigest()[:12]
 
 
@@ -210,7 +206,7 @@ def rounds(items: Items, number: int, platform: Mapping[str, str]) -> Iterator[R
 
 @cache
 def measured(title: str, number: int) -> tuple[Round, ...]:
-    """The rounds of a network; kept."""
+    """The rounds of a network, cached."""
     network = next(candidate for candidate in NETWORKS if candidate.title == title)
     return tuple(rounds(benchmark().items(network.task, statistics=False), number, network.platform))
 

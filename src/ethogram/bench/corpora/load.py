@@ -46,7 +46,7 @@ from ethogram.pipeline.read_options import ReadOptions
 from ethogram.pipeline.unused_options import same_for_all
 from ethogram.schema import COUNTS, FLOW, Accounting, FlowSource
 
-__all__ = ["CACHE", "COUNTING", "DIGESTS", "device_file", "files_of", "load", "runs_of"]
+__all__ = ["CACHE", "COUNTING", "DIGESTS", "corpus_digest", "device_file", "file_states", "files_of", "load", "runs_of"]
 
 CACHE = Path("~/.cache/ethogram")
 DIGESTS = "digests.json"
@@ -83,6 +83,31 @@ def files_of(card: Card, device: CardDevice, root: Path) -> list[Path]:
     return sorted(files)
 
 
+def file_states(card: Card, root: Path, memory: Path | None = None) -> list[str]:
+    """Name and digest of the content of each file of a corpus, device by device.
+
+    Parameters
+    ----------
+    card
+        Card of the corpus.
+    root
+        Folder of the corpora.
+    memory
+        File with cached digests; see :func:`ethogram.bench.corpora.file_digest.content_digests`.
+    """
+    files = [file for device in card.used_devices for file in files_of(card, device, root)]
+    return [f"{file.name} {digest}" for file, digest in zip(files, content_digests(files, memory), strict=True)]
+
+
+def corpus_digest(card: Card, root: Path, cache_folder: Path | None, *parts: str) -> str:
+    """Twelve hexadecimal digits of a card, of other digests, and of the files of the corpus."""
+    memory = None if cache_folder is None else cache_folder.expanduser() / DIGESTS
+    text = hashlib.sha256(" ".join([card.digest, *parts]).encode())
+    for state in file_states(card, root, memory):
+        text.update(f"{state};".encode())
+    return text.hexdigest()[:12]
+
+
 def load(
     card: Card, root: Path, *, flows: FlowSettings | None = None, meter: MeterSettings | None = None,
     counts: CountSettings | None = None, cache_folder: Path | None = CACHE,
@@ -114,7 +139,7 @@ def load(
         raise InputError("no such corpus folder", file=root / card.name)
     counted = (counts or CountSettings()) if card.kind in COUNTING else CountSettings()
     settings = (flows or FlowSettings(), meter or MeterSettings(), counted)
-    state = _state(card, root, cache_folder)
+    state = corpus_digest(card, root, cache_folder, code_digest(*CODE_DEPENDENCIES))
     digest = hashlib.sha256(" ".join([state, *(part.digest for part in settings)]).encode()).hexdigest()[:12]
     if cache_folder is None:
         return _load(card, root, settings, digest, on_progress)
@@ -277,13 +302,3 @@ def _add(into: dict[str, Accounting], stages: dict[str, Accounting]) -> None:
         if name not in into:
             into[name] = Accounting(accounting.unit)
         into[name].merge(accounting)
-
-
-def _state(card: Card, root: Path, cache_folder: Path | None) -> str:
-    """Digest of the card, its files and the code that reads them."""
-    memory = None if cache_folder is None else cache_folder.expanduser() / DIGESTS
-    text = hashlib.sha256(f"{card.digest} {code_digest(*CODE_DEPENDENCIES)}".encode())
-    files = [file for device in card.used_devices for file in files_of(card, device, root)]
-    for file, content in zip(files, content_digests(files, memory), strict=True):
-        text.update(f"{file.name} {content};".encode())
-    return text.hexdigest()[:12]

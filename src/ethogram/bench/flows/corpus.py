@@ -32,8 +32,7 @@ import ethogram.pipeline.vectors
 import ethogram.schema
 from ethogram.bench.code_digest import CodePart, code_digest
 from ethogram.bench.corpora.card import Card, CardDevice
-from ethogram.bench.corpora.file_digest import content_digests
-from ethogram.bench.corpora.load import CACHE, DIGESTS, device_file, files_of, runs_of
+from ethogram.bench.corpora.load import CACHE, corpus_digest, device_file, files_of, runs_of
 from ethogram.bench.corpora.user_flows import read_folder
 from ethogram.bench.flows.cache import file_lock
 from ethogram.config import CustomFlowSettings, PacketFlowSettings
@@ -252,12 +251,7 @@ def _content(flows: CustomFlows, truth: pl.DataFrame) -> str:
 
 
 def _digest(card: Card, root: Path, settings: CustomFlowSettings, cache_folder: Path | None) -> str:
-    memory = None if cache_folder is None else cache_folder.expanduser() / DIGESTS
-    text = hashlib.sha256(f"{card.digest} {settings.digest} {code_digest(*CODE_DEPENDENCIES)}".encode())
-    files = [file for device in card.used_devices for file in files_of(card, device, root)]
-    for file, content in zip(files, content_digests(files, memory), strict=True):
-        text.update(f"{file.name} {content};".encode())
-    return text.hexdigest()[:12]
+    return corpus_digest(card, root, cache_folder, settings.digest, code_digest(*CODE_DEPENDENCIES))
 
 
 @dataclass(frozen=True)

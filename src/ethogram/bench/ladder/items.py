@@ -14,12 +14,12 @@ import polars as pl
 from ethogram.bench.corpora.card import Card
 from ethogram.bench.counts.benchmark import CountBenchmark
 from ethogram.bench.counts.items import item_windows
-from ethogram.bench.counts.task import count_tasks
+from ethogram.bench.counts.task import CountTask, count_tasks
 from ethogram.identify.library import Identity
 from ethogram.knowledge.tables import Knowledge
 from ethogram.schema import GROUP, IDENTITY, Windows
 
-__all__ = ["CONDITIONS", "Condition", "LadderItems", "Truth", "ladder_items"]
+__all__ = ["CONDITIONS", "Condition", "LadderItems", "Truth", "ladder_items", "ladder_task"]
 
 SITES = {
     "neu-us-2019": "neu", "neu-us-2021": "neu", "vpn-us": "neu", "imperial-uk-2019": "imperial", "vpn-uk": "imperial",
@@ -122,12 +122,16 @@ class LadderItems:
         return [Identity(t.model, t.model, t.vendor, t.kind) for t in (self.truth[i] for i in items)]
 
 
-def ladder_items(bench: CountBenchmark, cards: Mapping[str, Card], knowledge: Knowledge) -> LadderItems:
-    """All devices of all corpora, people's devices included."""
-    task = count_tasks()["coarse-networks-names"].model_copy(
+def ladder_task(cards: Mapping[str, Card]) -> CountTask:
+    """The task whose data are the devices of all corpora."""
+    return count_tasks()["coarse-networks-names"].model_copy(
         update={"corpora": tuple(sorted(cards)), "networks": (), "exclude_types": ()}
     )
-    data = bench.task_data(task)
+
+
+def ladder_items(bench: CountBenchmark, cards: Mapping[str, Card], knowledge: Knowledge) -> LadderItems:
+    """All devices of all corpora, people's devices included."""
+    data = bench.task_data(ladder_task(cards))
     items = item_windows(data, "device")
     rows = items.truth
     truth = [

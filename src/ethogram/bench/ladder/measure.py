@@ -24,6 +24,8 @@ from ethogram.schema import KINDS, LadderEvidence, LadderVerdict
 
 __all__ = ["LadderMeasurement", "figures", "fit_on", "same_kind"]
 
+SILENT = ("unknown", "platform")
+"""Levels that state nothing that could be scored."""
 LEVELS = ("vendor", "kind", "kinds", "family", "model", "stated")
 
 
@@ -120,6 +122,10 @@ class LadderMeasurement:
         """A judge whose library is made of items."""
         return LadderJudge(self._products(tuple(library), condition), self.knowledge, weights or LadderWeights())
 
+    def judge_without(self, site: str, condition: Condition) -> LadderJudge:
+        """The judge of a site: nothing of it is in library, weights or thresholds."""
+        return self.judge(self.items.enrolled([site], self.items.tested(site)), condition, self.weights_without(site))
+
     def _products(self, library: tuple[int, ...], condition: Condition) -> LadderLibrary:
         """A library fitted on items; the last one is kept, since conditions with the same names share it."""
         key = (library, condition.names)
@@ -183,7 +189,7 @@ class LadderMeasurement:
     def stated(self, verdict: LadderVerdict, truth: Truth) -> dict[str, object]:
         """Whether what the verdict states is right; a platform cannot be scored and counts as silent."""
         labels, right = verdict.labels, False
-        silent = verdict.level in ("unknown", "platform")
+        silent = verdict.level in SILENT
         if verdict.level == "model":
             right = truth.model in labels
         elif verdict.level == "kind":

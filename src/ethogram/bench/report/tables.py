@@ -14,6 +14,7 @@ __all__ = [
     "interval_of",
     "measured_by_task",
     "picture_lines",
+    "table_lines",
     "task_table",
     "values_of",
 ]  # fmt: skip
@@ -69,6 +70,16 @@ def picture_lines(name: str, caption: str) -> list[str]:
     """Markdown lines of a picture and its caption."""
     alt = re.split("[,:]", caption, maxsplit=1)[0].rstrip(".")
     return [f"![{alt}]({name})", "", f"*{caption}*", ""]
+
+
+def table_lines(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Markdown lines of a table.
+
+    >>> table_lines(("kind", "n"), [("camera", "3")])
+    ['| kind | n |', '|---|---|', '| camera | 3 |']
+    """
+    cells = [f"| {' | '.join(row)} |" for row in (head, *rows)]
+    return [cells[0], "|---" * len(head) + "|", *cells[1:]]
 
 
 def figure_text(value: float) -> str:
