@@ -19,7 +19,7 @@ GROUND = {
     "_parents", "_parse_address", "_tables", "_text", "_units", "_version", "schema", "config",
 }  # fmt: skip
 SIDE = {"io", "meter", "flow", "fingerprint", "representation", "knowledge", "identify"}
-UPPER = {"bench", "serve", "simulate"}
+UPPER = {"bench", "export", "serve", "simulate"}
 ALLOWED: dict[str, set[str]] = {
     "_arrays": set(),
     "_lazy": set(),
@@ -40,6 +40,8 @@ ALLOWED: dict[str, set[str]] = {
     **{room: set(GROUND) for room in SIDE},
     "pipeline": GROUND | SIDE,
     **{room: GROUND | SIDE | {"pipeline"} for room in UPPER},
+    # Sinks send the documents that exports write.
+    "serve": GROUND | SIDE | {"pipeline", "export"},
     "demo": GROUND | SIDE | {"pipeline", "serve", "simulate"},
     "_parse": {"errors"},
     "_frames": GROUND | {"identify"},

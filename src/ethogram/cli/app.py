@@ -29,6 +29,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "enrol": ("ethogram.cli.enrol", "build or extend a library of known devices"),
         "label": ("ethogram.cli.label", "write what a device is to a label file"),
         "library": ("ethogram.cli.library", "list, merge, prune or rename the contents of libraries"),
+        "export": ("ethogram.cli.export", "write the devices in the format of another tool"),
         "knowledge": ("ethogram.cli.knowledge", "show public facts about a name, port, MAC or vendor"),
     },
     "Collect": {

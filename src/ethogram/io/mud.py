@@ -295,7 +295,8 @@ def mud_document(profile: MudProfile) -> dict[str, Any]:
     >>> made["ietf-access-control-list:acls"]["acl"][0]["aces"]["ace"][0]["matches"]["ipv4"]
     {'protocol': 17, 'ietf-acldns:dst-dnsname': 'pool.ntp.org'}
     """
-    slug = re.sub(r"[^a-z0-9]+", "-", profile.url.rpartition("/")[2].lower()).strip("-") or "device"
+    file = profile.url.rpartition("/")[2].lower().removesuffix(".json")
+    slug = re.sub(r"[^a-z0-9]+", "-", file).strip("-") or "device"
     lists: list[dict[str, Any]] = []
     policies: dict[bool, list[dict[str, str]]] = {True: [], False: []}
     for outward, version in ((True, 4), (True, 6), (False, 4), (False, 6)):

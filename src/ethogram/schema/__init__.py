@@ -29,6 +29,7 @@ from ethogram.schema.change import CHANGE_KINDS, ChangedSpan, ChangeKind, Networ
 from ethogram.schema.counts import COUNT_KEYS, COUNT_VOLUMES, COUNTS, GROUP
 from ethogram.schema.custom import CUSTOM_FLOW, CUSTOM_FORMAT, CustomFlows, ipv4_networks, private_mask
 from ethogram.schema.datagram import DatagramBatch, DatagramSource, Exporter
+from ethogram.schema.exported import ExportedDevice, SinkEvent
 from ethogram.schema.fingerprint import FINGERPRINT, FINGERPRINT_FORMAT, STATUS
 from ethogram.schema.flow import FLOW, FLOW_METADATA, INITIATOR, ROLE, SCOPE
 from ethogram.schema.identity import FACT, IDENTITY, MAX_VALUE
@@ -159,6 +160,7 @@ __all__ = [
     "DueDevice",
     "EventRow",
     "Evidence",
+    "ExportedDevice",
     "Exporter",
     "ExporterRow",
     "ExporterSample",
@@ -195,6 +197,7 @@ __all__ = [
     "ServiceMatrix",
     "SessionRow",
     "Severity",
+    "SinkEvent",
     "Table",
     "TermLevel",
     "TimeSpan",

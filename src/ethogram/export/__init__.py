@@ -1,0 +1,1 @@
+"""Exports: devices of an inventory in the formats of other tools, one module a format."""

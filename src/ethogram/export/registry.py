@@ -1,0 +1,132 @@
+"""The formats of ``ethogram export``: each is one module with a function ``write``, loaded when it is used."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+import polars as pl
+
+from ethogram.errors import ConfigurationError
+from ethogram.schema import MUD_USE, ExportedDevice, SinkEvent
+
+__all__ = ["EXPORTS", "ExportData", "ExportFormat", "ExportOptions", "Written", "load_export"]
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What formats need beside the devices.
+
+    Parameters
+    ----------
+    mud_url
+        Start of the MUD URLs; the name of the file follows.
+    port
+        Port of the targets of Prometheus; 0: none.
+    prefix
+        Topic prefix of MQTT discovery.
+    """
+
+    mud_url: str = "https://mud.invalid/"
+    port: int = 0
+    prefix: str = "homeassistant"
+
+
+@dataclass(frozen=True)
+class ExportData:
+    """What is exported.
+
+    Parameters
+    ----------
+    devices
+        In order of name.
+    events
+        Alerts that are not closed; empty for inputs.
+    uses
+        Use of services (:data:`ethogram.schema.MUD_USE`), where the format reads it.
+    time
+        Time of the export.
+    """
+
+    devices: tuple[ExportedDevice, ...]
+    time: datetime
+    events: tuple[SinkEvent, ...] = ()
+    uses: pl.DataFrame | None = None
+
+    def uses_of(self, device: ExportedDevice) -> pl.DataFrame:
+        """Services that a device uses."""
+        return MUD_USE.empty() if self.uses is None else self.uses.filter(pl.col("device") == device.id)
+
+
+class Written(NamedTuple):
+    """A part of an export.
+
+    Parameters
+    ----------
+    name
+        Of the file, in formats with a file for each device; empty for the next part of the one file.
+    text
+        What is written.
+    note
+        What the user should know about it; empty if nothing.
+    """
+
+    name: str
+    text: str
+    note: str = ""
+
+
+WriteExport = Callable[[ExportData, ExportOptions], Iterator[Written]]
+
+
+class ExportFormat(NamedTuple):
+    """One format.
+
+    Parameters
+    ----------
+    summary
+        What it is, for help.
+    module
+        With a function ``write``.
+    suffixes
+        Of files in this format.
+    reads
+        ``devices``, or ``services`` too.
+    needs
+        Library beside the package, and the extra that installs it; empty if none.
+    """
+
+    summary: str
+    module: str
+    suffixes: tuple[str, ...]
+    reads: Literal["devices", "services"] = "devices"
+    needs: tuple[str, str] = ("", "")
+
+
+EXPORTS: dict[str, ExportFormat] = {
+    "csv": ExportFormat("table for a spreadsheet", "csv_table", (".csv",)),
+    "ecs": ExportFormat("JSON lines in the Elastic Common Schema", "ecs", (".jsonl", ".ndjson", ".json")),
+    "mud": ExportFormat("MUD files (RFC 8520), one for each device", "mud", (".json",), "services"),
+    "prometheus-sd": ExportFormat("targets for the file discovery of Prometheus", "prometheus_sd", (".json",)),
+}
+"""All formats by their names."""
+
+
+def load_export(name: str) -> WriteExport:
+    """The function that writes a format.
+
+    Raises
+    ------
+    ConfigurationError
+        If a library that it needs is not installed.
+    """
+    form = EXPORTS[name]
+    library, extra = form.needs
+    if library and importlib.util.find_spec(library) is None:
+        raise ConfigurationError(f"the export {name} needs {library}: pip install 'ethogram[{extra}]'")
+    write: WriteExport = importlib.import_module(f"ethogram.export.{form.module}").write
+    return write

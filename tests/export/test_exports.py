@@ -1,0 +1,172 @@
+"""Every export of real verdicts and of hostile names, read as its receiver reads it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from custom_flow_twin import P, capture
+from ethogram.cli import main
+from ethogram.cli.export import Format
+from ethogram.errors import ConfigurationError
+from ethogram.export import csv_table, ecs, prometheus_sd, registry
+from ethogram.export.registry import EXPORTS, ExportData, ExportOptions, load_export
+from ethogram.schema import AlertPass, AlertSighting, ExportedDevice, SinkEvent
+from ethogram.serve.exported import stored_alerts, stored_devices
+from ethogram.serve.store import Store
+from tests.export import ecs_fields
+from tests.serve.store_rows import document, judge, see, sighting
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+CAMERA = ExportedDevice(
+    "1", "=cam\x1b[2J", ("192.168.1.5", "fe80::1"), ("02:00:00:00:00:0a",), ("cam",), "camera", "Acme", "Cam 2",
+    "Acme camera", "model", 0.98765, "known", NOW, NOW + timedelta(hours=1), 1234.5, 7, False, False, "because",
+)  # fmt: skip
+BARE = ExportedDevice("2", "nothing known")
+ALERT = SinkEvent(5, NOW, "alert", "critical", "Two devices, one address", "192.168.1.5 is used twice", CAMERA,
+                  {"kind": "address conflict", "alert": 3})  # fmt: skip
+DATA = ExportData((CAMERA, BARE), NOW, (ALERT,))
+
+
+def text(module: Any, data: ExportData = DATA, options: ExportOptions | None = None) -> str:
+    return "".join(part.text for part in module.write(data, options or ExportOptions()))
+
+
+def test_the_command_has_the_formats_of_the_registry() -> None:
+    assert {each.value for each in Format} == set(EXPORTS)
+    for name in EXPORTS:
+        assert callable(load_export(name))
+
+
+def test_a_missing_library_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(EXPORTS, "csv", EXPORTS["csv"]._replace(needs=("not_there", "tables")))
+    with pytest.raises(ConfigurationError, match=r"the export csv needs not_there: pip install 'ethogram\[tables\]'"):
+        registry.load_export("csv")
+
+
+def test_csv_is_read_back_and_no_cell_is_a_formula() -> None:
+    first, second = csv.DictReader(io.StringIO(text(csv_table)))
+    assert first["name"] == "'=cam\\x1b[2J"
+    assert (first["addresses"], first["score"], first["octets_a_day"]) == ("192.168.1.5;fe80::1", "0.9877", "1234")
+    assert first["last_seen"] == "2026-01-02T04:04:05+00:00"
+    assert second["first_seen"] == second["kind"] == ""
+
+
+@pytest.mark.parametrize(("port", "target"), [(0, "192.168.1.5"), (9100, "192.168.1.5:9100")])
+def test_prometheus_reads_targets_and_labels(port: int, target: str) -> None:
+    (group,) = json.loads(text(prometheus_sd, options=ExportOptions(port=port)))
+    assert group["targets"] == [target]
+    assert group["labels"] == {"device": "=cam\\x1b[2J", "device_id": "1", "kind": "camera", "vendor": "Acme",
+                               "model": "Cam 2", "state": "known"}  # fmt: skip
+
+
+def ecs_documents(data: ExportData = DATA) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text(ecs, data).splitlines()]
+
+
+def test_ecs_has_devices_as_assets_and_alerts() -> None:
+    camera, bare, alert = ecs_documents()
+    assert camera["host"]["mac"] == ["02-00-00-00-00-0A"]
+    assert camera["device"] == {"id": "1", "manufacturer": "Acme", "model": {"name": "Cam 2"}}
+    assert "ip" not in bare["host"]
+    assert (alert["event"]["kind"], alert["event"]["severity"], alert["event"]["action"]) == (
+        "alert", 3, "address-conflict",
+    )  # fmt: skip
+    assert alert["rule"] == {"name": "Two devices, one address"}
+
+
+@pytest.mark.skipif(bool(ecs_fields.missing()), reason=ecs_fields.missing())
+def test_ecs_documents_have_the_fields_of_the_schema_alone() -> None:
+    assert ecs_fields.version() == ecs.VERSION
+    events = [replace(ALERT, kind=kind, severity=severity) for kind in ("alert", "device new", "label")
+              for severity in ("info", "warning", "critical")]  # fmt: skip
+    documents = ecs_documents(ExportData((CAMERA, BARE), NOW, tuple(events)))
+    assert [ecs_fields.problems(each) for each in documents] == [[]] * len(documents)
+    assert ecs_fields.problems({"event": {"kind": "guess"}, "made": {"up": 1}, "host": {"ip": "192.0.2.1"}}) == [
+        "event.kind: 'guess' is not one of ['alert', 'asset', 'enrichment', 'event', 'metric', 'state', "
+        "'pipeline_error', 'signal']", "made.up: unknown field", "host.ip: not a list",
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A camera with a cloud and a local client, as a capture."""
+    packets: list[P] = []
+    for minute in range(0, 600, 10):
+        at = (1_714_521_600 + minute * 60) * 1_000_000_000
+        packet = P(at, "192.168.1.5", "198.51.100.7", 40_000 + minute, 443, source_mac="02:00:00:00:00:05")
+        packets += [packet, packet.back(at + 100_000_000)]
+    path = tmp_path_factory.mktemp("home") / "home.pcap"
+    path.write_bytes(capture(packets))
+    return path
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
+    capsys.readouterr()
+    assert main(["export", *arguments]) == code
+    captured = capsys.readouterr()
+    return captured.err if code else captured.out
+
+
+def test_a_capture_is_exported_in_every_format(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (row,) = csv.DictReader(io.StringIO(run(capsys, "csv", str(home))))
+    assert (row["addresses"], row["macs"]) == ("192.168.1.5", "02:00:00:00:00:05")
+    (line,) = run(capsys, "ecs", str(home)).splitlines()
+    assert json.loads(line)["host"]["ip"] == ["192.168.1.5"]
+    (group,) = json.loads(run(capsys, "prometheus-sd", str(home), "--port", "80"))
+    assert group["targets"] == ["192.168.1.5:80"]
+    mud = json.loads(run(capsys, "mud", str(home), "--device", "192.168.1.5", "--mud-url", "https://mud.example"))
+    ports = [entry["matches"]["ipv4"]["destination-ipv4-network"]
+             for entry in mud["ietf-access-control-list:acls"]["acl"][0]["aces"]["ace"]]  # fmt: skip
+    assert ports == ["198.51.100.7/32"]
+    folder = tmp_path / "mud"
+    assert run(capsys, "mud", str(home), "-o", str(folder)) == ""
+    assert [path.suffix for path in folder.iterdir()] == [".json"]
+    assert "exists and has no mark of Ethogram" in run(capsys, "mud", str(home), "-o", str(folder), code=2)
+    assert run(capsys, "mud", str(home), "-o", str(folder), "--force") == ""
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    (["csv", "{home}", "--device", "192.168.1.9"], "--device: there is no device '192.168.1.9'"),
+    (["csv", "{home}", "--data", "x"], "--data: belongs to the live service"),
+    (["csv", "--data", "x", "--library", "packaged"], "--library: belongs to inputs"),
+    (["mud", "{home}", "--mud-url", "http://mud.example"], "begins with https://"),
+    (["csv", "--data", "x"], "there is no such store"),
+    (["xml", "{home}"], "Invalid value for 'FORMAT'"),
+])  # fmt: skip
+def test_what_cannot_be_exported_is_one_line(
+    home: Path, capsys: pytest.CaptureFixture[str], arguments: Sequence[str], message: str
+) -> None:
+    given = [text.replace("{home}", str(home)) for text in arguments]
+    capsys.readouterr()
+    assert main(["export", *given]) in (2, 3, 5)
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert message in lines[-1]
+
+
+def test_the_store_of_the_service_is_exported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / "store.db"
+    with Store.open(place) as store:
+        (first,) = see(store, sighting("02:00:00:00:00:01", addresses=("192.168.1.5",), host_names=("cam",)))
+        judge(store, first, document("Acme camera"))
+        position = store.alert_state()[0]
+        found = AlertPass(NOW, position, position, holding={
+            "unusual device": (AlertSighting("unusual device", first, "cam is unusual", ("why",), first, "cam"),)
+        })  # fmt: skip
+        store.record_alerts(found)
+        devices = stored_devices(store, facts=True)
+        (alert,) = stored_alerts(store, devices)
+    assert (devices[0].vendor, devices[0].macs) == ("Acme", ("02:00:00:00:00:01",))
+    assert (alert.severity, alert.text, alert.device) == ("warning", "cam is unusual", devices[0])
+    device, raised = map(json.loads, run(capsys, "ecs", "--data", str(tmp_path)).splitlines())
+    assert (device["device"]["manufacturer"], raised["event"]["kind"]) == ("Acme", "alert")
