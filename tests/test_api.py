@@ -18,7 +18,9 @@ from custom_flow_twin import P, capture
 from ethogram.cli import main
 from ethogram.errors import EthogramWarning, InputError, UsageError
 
-VERBS = ("changes", "embed", "enrol", "fingerprint", "identify", "pretrain", "stability", "unknown", "vectors")
+VERBS = (
+    "changes", "embed", "enrol", "fingerprint", "identify", "monitor", "pretrain", "stability", "unknown", "vectors",
+)  # fmt: skip
 OUTPUT_OPTIONS = {"all_labels", "as_json", "force", "form", "name", "output", "packets_output", "plots"}
 
 

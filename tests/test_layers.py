@@ -18,7 +18,7 @@ GROUND = {
     "errors", "_address_text", "_arrays", "_files", "_hashing", "_lazy", "_matplotlib", "_numba", "_numba_cache",
     "_parents", "_parse_address", "_tables", "_text", "_units", "_version", "schema", "config",
 }  # fmt: skip
-SIDE = {"io", "meter", "flow", "fingerprint", "representation", "knowledge", "identify"}
+SIDE = {"io", "meter", "flow", "fingerprint", "representation", "knowledge", "identify", "behaviour"}
 UPPER = {"bench", "export", "serve", "simulate"}
 ALLOWED: dict[str, set[str]] = {
     "_arrays": set(),

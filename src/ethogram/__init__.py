@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         fingerprint,
         identify,
         label,
+        monitor,
         open_library,
         pretrain,
         read_flows,
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from ethogram.pipeline.probe import ProbeRun
     from ethogram.pipeline.stability import Stability
     from ethogram.pipeline.unknown_groups import UnknownGroups
-    from ethogram.schema import Inventory, NetworkChange, NetworkChanges, Verdict
+    from ethogram.schema import Inventory, MonitorReport, NetworkChange, NetworkChanges, Verdict
 
 __all__ = [
     "ConfigurationError",
@@ -69,6 +70,7 @@ __all__ = [
     "LeakError",
     "Library",
     "LibraryError",
+    "MonitorReport",
     "NetworkChange",
     "NetworkChanges",
     "OpenLibrary",
@@ -85,6 +87,7 @@ __all__ = [
     "fingerprint",
     "identify",
     "label",
+    "monitor",
     "open_library",
     "pretrain",
     "probe",
@@ -96,8 +99,8 @@ __all__ = [
 
 _MODULES = {
     **dict.fromkeys(
-        ("changes", "embed", "enrol", "fingerprint", "identify", "label", "open_library", "pretrain", "read_flows",
-         "unknown"),
+        ("changes", "embed", "enrol", "fingerprint", "identify", "label", "monitor", "open_library", "pretrain",
+         "read_flows", "unknown"),
         "_api",
     ),
     **dict.fromkeys(("probe", "stability", "vectors"), "_research"),
@@ -109,7 +112,7 @@ _MODULES = {
         ),
         "errors",
     ),
-    **dict.fromkeys(("NetworkChange", "NetworkChanges", "Inventory", "Verdict"), "schema"),
+    **dict.fromkeys(("NetworkChange", "NetworkChanges", "Inventory", "MonitorReport", "Verdict"), "schema"),
     **dict.fromkeys(("Fact", "Knowledge"), "knowledge.tables"),
     "Library": "identify.library",
     "OpenLibrary": "pipeline.library",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -44,10 +44,11 @@ from ethogram.pipeline.library import OpenLibrary, open_library
 from ethogram.pipeline.read_options import ReadOptions, flow_settings, read_options
 from ethogram.pipeline.run_log import RunLog, run_log
 from ethogram.pipeline.unknown_groups import UnknownGroups
-from ethogram.schema import Inventory, NetworkChanges, TimeSpan
+from ethogram.schema import Inventory, MonitorReport, NetworkChanges, TimeSpan
 
 __all__ = [
-    "changes", "embed", "enrol", "fingerprint", "identify", "label", "open_library", "pretrain", "read_flows",
+    "changes", "embed", "enrol", "fingerprint", "identify", "label", "monitor", "open_library", "pretrain",
+    "read_flows",
     "unknown",
 ]  # fmt: skip
 
@@ -516,6 +517,83 @@ def changes(
         )  # fmt: skip
     _warned(run.log)
     return run.changes
+
+
+def monitor(
+    inputs: Inputs,
+    *,
+    baseline: Files | None = None,
+    learn: Duration | None = None,
+    profile: str | Path | Sequence[str | Path] | Mapping[str, str | Path] | None = None,
+    labels: str | Path | None = None,
+    peer: Mapping[str, Sequence[str]] | None = None,
+    epoch: Duration = 300,
+    alarms_a_month: float = 1.0,
+    devices: str | Path | None = None,
+    devices_only: bool = False,
+    names: Files | None = None,
+    names_mapping: str | Path | None = None,
+    dns_log: Files | None = None,
+    time_zone: str = "UTC",
+    local: Sequence[str] | None = None,
+    time_from: Time = None,
+    time_to: Time = None,
+    on_progress: OnProgress = None,
+) -> MonitorReport:
+    """Compare traffic with profiles of what devices may do, as ``ethogram monitor`` does.
+
+    Parameters
+    ----------
+    inputs
+        The traffic to monitor.
+    baseline
+        Inputs with usual traffic, to learn profiles from.
+    learn
+        Learn from the first part of the inputs, of this length, and monitor the rest.
+    profile
+        MUD files (RFC 8520) and files of profiles: paths, or paths by the device or label that they are for.
+    labels
+        Label file: devices of one label share a profile.
+    peer
+        Prefixes of controllers, manufacturers and models that MUD files name; what is not here is any local address.
+    epoch
+        Length of an epoch, which is judged as a whole.
+    alarms_a_month
+        Alarms per device and month that limits allow if nothing changes.
+    devices, devices_only, names, names_mapping, dns_log, time_zone, local, time_from, time_to, on_progress
+        As for :func:`read_flows`.
+
+    Raises
+    ------
+    ethogram.errors.UsageError
+        If there is nothing to take profiles from, or a profile is for no device of the inputs.
+    ethogram.errors.InputError
+        If an input, a MUD file or a file of profiles cannot be used.
+
+    Examples
+    --------
+    >>> report = monitor("week.parquet", learn="5d")  # doctest: +SKIP
+    >>> for alarm in report.alarms:  # doctest: +SKIP
+    ...     print(alarm.device, alarm.start, alarm.reason)
+    """
+    from ethogram.config import MonitorSettings
+    from ethogram.pipeline.monitor import ProfileSources
+    from ethogram.pipeline.monitor import monitor as monitor_traffic
+
+    files = profile.items() if isinstance(profile, Mapping) else (("", each) for each in _paths(profile, "profile"))
+    sources = ProfileSources(
+        _paths(baseline, "baseline"), None if learn is None else timedelta(seconds=parse_epoch(learn, "learn")),
+        tuple((key, Path(path)) for key, path in files), _path(labels), peer or {},
+    )  # fmt: skip
+    settings = MonitorSettings.of(epoch_s=parse_epoch(epoch), alarms_a_month=alarms_a_month)
+    reading = _reading(
+        devices, local, time_from, time_to, devices_only=devices_only, names=names, names_mapping=names_mapping,
+        dns_log=dns_log, time_zone=time_zone,
+    )  # fmt: skip
+    with as_paths(inputs) as paths:
+        run = monitor_traffic(paths, sources, settings, reading, on_progress=on_progress)
+    _warned(run.log)
+    return run.report
 
 
 def embed(

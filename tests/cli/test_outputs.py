@@ -26,6 +26,7 @@ FILES = {
     "flows": ["{in}"], "vectors": ["{in}"], "embed": ["{in}"], "fingerprint": ["{in}"],
     "enrol": ["{in}", "--labels", "labels.csv"], "library": ["merge", "{in}"],
     "unknown": ["{in}", "--library", "lib.jsonl", "--name", "1=x"], "simulate": ["--days", "1"],
+    "monitor": ["{in}", "--learn", "1d"],
     "bench": ["quick", "--corpus", "corpus"], "backup": ["--data", "data"], "export": ["ecs", "{in}"],
 }  # fmt: skip
 FOLDERS = {"collect", "pretrain"}

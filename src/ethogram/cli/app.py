@@ -26,6 +26,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "identify": ("ethogram.cli.identify", "name the device behind each address, and say why"),
         "unknown": ("ethogram.cli.unknown", "group unknown devices, and name and enrol the groups"),
         "changes": ("ethogram.cli.changes", "say what is new, silent or different since an earlier time"),
+        "monitor": ("ethogram.cli.monitor", "compare traffic with profiles of what devices may do"),
         "enrol": ("ethogram.cli.enrol", "build or extend a library of known devices"),
         "label": ("ethogram.cli.label", "write what a device is to a label file"),
         "library": ("ethogram.cli.library", "list, merge, prune or rename the contents of libraries"),

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from ethogram.identify.flow_store import FlowStore
     from ethogram.identify.library import Library
 
-__all__ = ["BACKUP", "EXPORT", "LIBRARY", "ROWS", "TABLE", "Form", "check_folder", "check_library", "check_output",
-           "is_standard_output", "save_library"]  # fmt: skip
+__all__ = ["BACKUP", "EXPORT", "LIBRARY", "PROFILES", "ROWS", "TABLE", "Form", "check_folder", "check_library",
+           "check_output", "is_standard_output", "save_library"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ TABLE = Form("Parquet", (".parquet", ".pq"))
 LIBRARY = Form("a library, which is JSON lines", (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".gz"), text=True)
 ROWS = Form("JSON lines", (".jsonl", ".json", ".ndjson"), text=True)
 BACKUP = Form("a backup, which is JSON lines with gzip", (".gz", ".backup"))
+PROFILES = Form("profiles, which are JSON", (".json",), text=True)
 EXPORT = Form("an IPFIX file", (".ipfix",))
 
 _FORMATS = frozenset({

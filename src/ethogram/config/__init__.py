@@ -21,6 +21,7 @@ from ethogram.config.flow import (
     RepresentationSettings,
 )
 from ethogram.config.identify import IdentifySettings
+from ethogram.config.monitor import MonitorSettings
 from ethogram.config.serve import RetentionSettings, ServeSettings
 from ethogram.config.service import CollectSettings, JudgeSettings, WireSettings
 
@@ -40,6 +41,7 @@ __all__ = [
     "KeySettings",
     "LinearFieldSettings",
     "MeterSettings",
+    "MonitorSettings",
     "NameSettings",
     "PacketFlowSettings",
     "ProbeSettings",
