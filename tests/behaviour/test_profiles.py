@@ -15,23 +15,23 @@ from ethogram.behaviour.match import match_services
 from ethogram.behaviour.traffic import bound_traffic, spread_flows, traffic_of_counts, traffic_of_flows
 from ethogram.config import CountSettings, MonitorSettings
 from ethogram.fingerprint.count import count
-from ethogram.schema import Accounting, MonitorAlarm, Profile
+from ethogram.schema import Accounting, BehaviourProfile, MonitorAlarm
 
 SETTINGS = MonitorSettings()
 LATER = START + timedelta(days=7)
 
 
 @pytest.fixture(scope="module")
-def profiles() -> dict[str, Profile]:
+def profiles() -> dict[str, BehaviourProfile]:
     return learn_profiles(traffic_of_flows(table(usual(7)), SETTINGS.epoch_s), SETTINGS)
 
 
-def alarms(profiles: dict[str, Profile], rows: list[dict[str, object]]) -> list[MonitorAlarm]:
+def alarms(profiles: dict[str, BehaviourProfile], rows: list[dict[str, object]]) -> list[MonitorAlarm]:
     traffic = traffic_of_flows(table(rows), SETTINGS.epoch_s)
     return find_alarms(match_services(traffic, profiles), profiles, SETTINGS)
 
 
-def test_a_profile_is_what_was_used(profiles: dict[str, Profile]) -> None:
+def test_a_profile_is_what_was_used(profiles: dict[str, BehaviourProfile]) -> None:
     profile = profiles["plug"]
     assert [rule.name for rule in profile.rules] == [
         "TCP/443 client wan example.com", "UDP/53 client lan example.com", "UDP/123 client wan ntp.org",
@@ -40,7 +40,7 @@ def test_a_profile_is_what_was_used(profiles: dict[str, Profile]) -> None:
     assert all(limit.inside for limit in profile.limits)
 
 
-def test_limits_are_prediction_limits_of_the_largest_epochs_of_days(profiles: dict[str, Profile]) -> None:
+def test_limits_are_prediction_limits_of_the_largest_epochs_of_days(profiles: dict[str, BehaviourProfile]) -> None:
     from scipy.stats import t
 
     tests = len(profiles["plug"].limits)
@@ -52,11 +52,11 @@ def test_limits_are_prediction_limits_of_the_largest_epochs_of_days(profiles: di
     assert limit.limit == pytest.approx(expected)
 
 
-def test_usual_days_raise_no_alarm(profiles: dict[str, Profile]) -> None:
+def test_usual_days_raise_no_alarm(profiles: dict[str, BehaviourProfile]) -> None:
     assert alarms(profiles, usual(7, first=LATER)) == []
 
 
-def test_a_scan_is_outside_and_an_alarm(profiles: dict[str, Profile]) -> None:
+def test_a_scan_is_outside_and_an_alarm(profiles: dict[str, BehaviourProfile]) -> None:
     (alarm,) = alarms(profiles, usual(1, first=LATER) + scan(LATER + timedelta(hours=3), 3000))
     assert (alarm.device, alarm.start, alarm.epochs) == ("plug", LATER + timedelta(hours=3), 2)
     assert not alarm.excesses[0].inside
@@ -66,7 +66,7 @@ def test_a_scan_is_outside_and_an_alarm(profiles: dict[str, Profile]) -> None:
     )
 
 
-def test_a_flood_on_a_permitted_service_is_above_its_limit(profiles: dict[str, Profile]) -> None:
+def test_a_flood_on_a_permitted_service_is_above_its_limit(profiles: dict[str, BehaviourProfile]) -> None:
     flood = flow(LATER + timedelta(hours=1), 300, packets_out=30_000, octets_out=30_000 * 60)
     (alarm,) = alarms(profiles, [*usual(1, first=LATER), flood])
     assert alarm.excesses[0].inside
@@ -74,14 +74,14 @@ def test_a_flood_on_a_permitted_service_is_above_its_limit(profiles: dict[str, P
     assert alarm.services == []
 
 
-def test_a_slow_scan_is_an_alarm_of_the_day(profiles: dict[str, Profile]) -> None:
+def test_a_slow_scan_is_an_alarm_of_the_day(profiles: dict[str, BehaviourProfile]) -> None:
     slow = [each for hour in range(24) for each in scan(LATER + timedelta(hours=hour), 30)]
     (alarm,) = alarms(profiles, [*usual(1, first=LATER), *slow])
     assert {each.period for each in alarm.excesses} == {"day"}
     assert alarm.start == LATER + timedelta(hours=10)  # the 301st flow
 
 
-def test_stray_flows_outside_the_profile_are_counted_and_no_alarm(profiles: dict[str, Profile]) -> None:
+def test_stray_flows_outside_the_profile_are_counted_and_no_alarm(profiles: dict[str, BehaviourProfile]) -> None:
     stray = flow(LATER, service_port=8080, remote_port=8080, remote_domain="example.net")
     rows = match_services(traffic_of_flows(table([stray]), 300), profiles)
     assert rows.select("inside", "rule", "direction", "packets").rows() == [
@@ -152,7 +152,7 @@ def test_services_of_an_epoch_are_bounded_and_counted() -> None:
 
 
 def test_without_limits_only_the_outside_is_judged() -> None:
-    profile = {"plug": Profile(source="test")}
+    profile = {"plug": BehaviourProfile(source="test")}
     rows = match_services(traffic_of_flows(table(scan(START, 1000)), 300), profile)
     assert set(excesses(rows, profile)["inside"]) == {False}
     assert excesses(rows.with_columns(inside=pl.lit(value=True)), profile).height == 0

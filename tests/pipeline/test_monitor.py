@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import ethogram
-from behaviour.test_mud_files import DOCUMENT
+from behaviour.test_mud_match import DOCUMENT
 from behaviour.traffic_made import START, flow, scan, table, usual
 from ethogram.cli import main
 from ethogram.errors import InputError, UsageError

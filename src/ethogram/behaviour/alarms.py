@@ -11,7 +11,7 @@ import polars as pl
 from ethogram.behaviour.learn import least_limit
 from ethogram.behaviour.match import rule_traffic
 from ethogram.config import MonitorSettings
-from ethogram.schema import DIRECTION, METRICS, MonitorAlarm, MonitorExcess, Period, Profile
+from ethogram.schema import DIRECTION, METRICS, BehaviourProfile, MonitorAlarm, MonitorExcess, Period
 
 __all__ = ["excesses", "find_alarms"]
 
@@ -21,7 +21,7 @@ _KEY = ["device", "inside", "rule", "direction", "metric", "period"]
 
 
 def excesses(
-    matched: pl.DataFrame, profiles: Mapping[str, Profile], settings: MonitorSettings | None = None
+    matched: pl.DataFrame, profiles: Mapping[str, BehaviourProfile], settings: MonitorSettings | None = None
 ) -> pl.DataFrame:
     """Volumes of epochs above their limits.
 
@@ -71,7 +71,7 @@ def excesses(
 
 
 def find_alarms(
-    matched: pl.DataFrame, profiles: Mapping[str, Profile], settings: MonitorSettings | None = None
+    matched: pl.DataFrame, profiles: Mapping[str, BehaviourProfile], settings: MonitorSettings | None = None
 ) -> list[MonitorAlarm]:
     """Alarms, in order of time: epochs of a device with excesses, joined if they are close to each other."""
     settings = settings or MonitorSettings()

@@ -34,7 +34,7 @@ import polars as pl
 
 from ethogram.behaviour.match import match_services, outside_kind, rule_traffic
 from ethogram.config import MonitorSettings
-from ethogram.schema import METRICS, Metric, Period, Profile, ProfileRule, VolumeLimit, service_name
+from ethogram.schema import METRICS, BehaviourProfile, BehaviourRule, Metric, Period, VolumeLimit, service_name
 
 __all__ = ["learn_profiles", "least_limit", "volume_limits"]
 
@@ -46,7 +46,7 @@ DAYS_A_MONTH = 30.0
 def learn_profiles(
     traffic: pl.DataFrame, settings: MonitorSettings | None = None, *, source: str = "traffic",
     labels: Mapping[str, str] | None = None,
-) -> dict[str, Profile]:  # fmt: skip
+) -> dict[str, BehaviourProfile]:  # fmt: skip
     """Learn the profile of each device, or of the devices of each label together.
 
     Parameters
@@ -79,11 +79,11 @@ def learn_profiles(
     if not dated.height:
         return {}
     rules = _rules(dated, settings)
-    profiles: dict[str, Profile] = {}
+    profiles: dict[str, BehaviourProfile] = {}
     number = dict(enough.select("device", "days").iter_rows())
     by_device = rules.sort("device", *_SERVICE).partition_by("device", as_dict=True)
     for (device,), rows in by_device.items():
-        profiles[str(device)] = Profile(
+        profiles[str(device)] = BehaviourProfile(
             device="" if labels is not None else str(device), label=str(device) if labels is not None else "",
             source=source, days=number[device], epoch_s=settings.epoch_s,
             rules=tuple(_rule(row) for row in rows.iter_rows(named=True)),
@@ -118,7 +118,7 @@ def _rules(dated: pl.DataFrame, settings: MonitorSettings) -> pl.DataFrame:
     return used.filter(most < settings.max_rules)
 
 
-def _rule(row: Mapping[str, object]) -> ProfileRule:
+def _rule(row: Mapping[str, object]) -> BehaviourRule:
     protocol, port, role, scope = int(str(row["protocol"])), int(str(row["port"])), str(row["role"]), str(row["scope"])
     base = service_name(protocol, port, 1 << 17)
     ports: tuple[tuple[int, int], ...] = ((port, port),)
@@ -126,7 +126,7 @@ def _rule(row: Mapping[str, object]) -> ProfileRule:
         base, ports = base.split("/")[0] + "/any", ()
     remote = None if row["name"] == _ANY_NAME else str(row["name"])
     words = [base, role, scope, "any" if remote is None else remote]
-    return ProfileRule(
+    return BehaviourRule(
         name=" ".join(word for word in words if word), protocol=protocol, role=role,  # type: ignore[arg-type]
         local_ports=ports if role == "server" else (), remote_ports=ports if role == "client" else (),
         scope=scope, remote=remote,  # type: ignore[arg-type]  # categories of the table
@@ -134,7 +134,7 @@ def _rule(row: Mapping[str, object]) -> ProfileRule:
 
 
 def _limits(
-    dated: pl.DataFrame, profiles: Mapping[str, Profile], days: Mapping[str, int], settings: MonitorSettings
+    dated: pl.DataFrame, profiles: Mapping[str, BehaviourProfile], days: Mapping[str, int], settings: MonitorSettings
 ) -> dict[str, list[VolumeLimit]]:
     """Limits of rules, and of what one day has that no other has."""
     unique = pl.col("day").n_unique().over("device", *_SERVICE) == 1

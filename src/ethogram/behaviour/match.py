@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from ethogram.schema import DIRECTION, METRICS, ROLE, RULE_TRAFFIC, SCOPE, TCP, UDP, Profile
+from ethogram.schema import DIRECTION, METRICS, ROLE, RULE_TRAFFIC, SCOPE, TCP, UDP, BehaviourProfile
 
 __all__ = ["MATCHED", "by_direction", "match_services", "outside_kind", "rule_traffic", "service_text"]
 
@@ -29,7 +29,7 @@ MATCHED = [*RULE_TRAFFIC.names, *_DETAIL]
 """Columns of matched traffic: by rule and direction, with the service and the other end."""
 
 
-def match_services(traffic: pl.DataFrame, profiles: Mapping[str, Profile]) -> pl.DataFrame:
+def match_services(traffic: pl.DataFrame, profiles: Mapping[str, BehaviourProfile]) -> pl.DataFrame:
     """Traffic of devices with learnt profiles, by rule and direction; rows of devices without a profile are left out.
 
     Parameters
@@ -106,7 +106,7 @@ def rule_traffic(matched: pl.DataFrame, *further: str) -> pl.DataFrame:
     return matched.group_by(key).agg(pl.col(METRICS).sum())
 
 
-def _rule_tables(profiles: Mapping[str, Profile]) -> dict[tuple[bool, bool], pl.DataFrame]:
+def _rule_tables(profiles: Mapping[str, BehaviourProfile]) -> dict[tuple[bool, bool], pl.DataFrame]:
     """Rules by form; a port or name that a rule leaves open is 0 or empty there and no part of the key."""
     rows: dict[tuple[bool, bool], list[tuple[object, ...]]] = {form: [] for form in _FORMS}
     for device, profile in profiles.items():

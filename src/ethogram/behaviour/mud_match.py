@@ -19,7 +19,7 @@ import polars as pl
 from ethogram._parse_address import parse_prefix
 from ethogram.behaviour.match import MATCHED, outside_kind
 from ethogram.behaviour.traffic import FLOW_COLUMNS, spread_flows
-from ethogram.schema import DIRECTION, Profile, ProfileRule
+from ethogram.schema import DIRECTION, BehaviourProfile, BehaviourRule
 
 __all__ = ["MUD_COLUMNS", "match_mud"]
 
@@ -28,7 +28,7 @@ MUD_COLUMNS = [*FLOW_COLUMNS, "remote", "remote_name", "local_port", "remote_por
 
 
 def match_mud(
-    flows: pl.DataFrame, profile: Profile, epoch_s: int, peers: Mapping[str, Sequence[str]] | None = None
+    flows: pl.DataFrame, profile: BehaviourProfile, epoch_s: int, peers: Mapping[str, Sequence[str]] | None = None
 ) -> pl.DataFrame:
     """Match the flows of devices by a MUD file.
 
@@ -37,7 +37,7 @@ def match_mud(
     flows
         Of the devices that the file is for, with :data:`MUD_COLUMNS`.
     profile
-        From :func:`ethogram.behaviour.mud_file.read_mud`.
+        From :func:`ethogram.behaviour.mud_rules.mud_behaviour`.
     epoch_s
         Length of an epoch.
     peers
@@ -77,7 +77,7 @@ def match_mud(
     return pl.concat(parts)
 
 
-def _peer(rule: ProfileRule, peers: Mapping[str, Sequence[str]] | None) -> tuple[str, ...]:
+def _peer(rule: BehaviourRule, peers: Mapping[str, Sequence[str]] | None) -> tuple[str, ...]:
     """Prefixes of the class of a rule, if they are known."""
     if not rule.peer or not peers:
         return ()
@@ -85,14 +85,14 @@ def _peer(rule: ProfileRule, peers: Mapping[str, Sequence[str]] | None) -> tuple
 
 
 def _condition(
-    rule: ProfileRule, networks: Sequence[str], peers: Mapping[str, Sequence[str]] | None
+    rule: BehaviourRule, networks: Sequence[str], peers: Mapping[str, Sequence[str]] | None
 ) -> pl.Expr:
     parts: list[pl.Expr] = []
     if rule.protocol is not None:
         parts.append(pl.col("protocol") == rule.protocol)
     for column, ranges in (("local_port", rule.local_ports), ("remote_port", rule.remote_ports)):
         if ranges:
-            parts.append(pl.any_horizontal(pl.col(column).is_between(low, high) for low, high in ranges))
+            parts.append(pl.any_horizontal(pl.col(column).is_between(*each) for each in ranges))
     if rule.version is not None:
         six = pl.col("remote").str.contains(":", literal=True)
         parts.append(six if rule.version == 6 else ~six)

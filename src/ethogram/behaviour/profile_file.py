@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from ethogram._files import write_bytes
 from ethogram._text import visible
 from ethogram.errors import InputError
-from ethogram.schema import Profile
+from ethogram.schema import BehaviourProfile
 
 __all__ = ["PROFILES_FORMAT", "dump_profiles", "read_profiles", "write_profiles"]
 
@@ -19,18 +19,18 @@ PROFILES_FORMAT = "ethogram.profiles/1"
 MOST_OCTETS = 256 << 20
 
 
-def dump_profiles(profiles: Sequence[Profile]) -> bytes:
+def dump_profiles(profiles: Sequence[BehaviourProfile]) -> bytes:
     """The content of a file of profiles."""
     rows = [profile.to_dict() for profile in profiles]
     return orjson.dumps({"format": PROFILES_FORMAT, "profiles": rows}, option=orjson.OPT_INDENT_2) + b"\n"
 
 
-def write_profiles(profiles: Sequence[Profile], path: str | Path) -> None:
+def write_profiles(profiles: Sequence[BehaviourProfile], path: str | Path) -> None:
     """Write profiles; the file is replaced whole."""
     write_bytes(Path(path), dump_profiles(profiles))
 
 
-def read_profiles(path: str | Path) -> list[Profile]:
+def read_profiles(path: str | Path) -> list[BehaviourProfile]:
     """Read a file of profiles.
 
     Raises
@@ -54,7 +54,7 @@ def read_profiles(path: str | Path) -> list[Profile]:
     profiles = []
     for number, row in enumerate(rows):
         try:
-            profiles.append(Profile.model_validate(row))
+            profiles.append(BehaviourProfile.model_validate(row))
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(str(part) for part in ("profiles", number, *first["loc"]))

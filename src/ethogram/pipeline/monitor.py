@@ -9,16 +9,18 @@ from pathlib import Path
 
 import polars as pl
 
+from ethogram._text import visible
 from ethogram.behaviour.alarms import find_alarms
 from ethogram.behaviour.learn import learn_profiles, volume_limits
 from ethogram.behaviour.match import MATCHED, match_services, rule_traffic, service_text
-from ethogram.behaviour.mud_file import is_mud_file, read_mud
 from ethogram.behaviour.mud_match import MUD_COLUMNS, match_mud
+from ethogram.behaviour.mud_rules import mud_behaviour
 from ethogram.behaviour.profile_file import read_profiles
 from ethogram.behaviour.traffic import bound_traffic, sum_traffic, traffic_of_flows
 from ethogram.config import MonitorSettings
 from ethogram.errors import InputError, UsageError
 from ethogram.identify.labels import read_labels
+from ethogram.io.mud import read_mud
 from ethogram.pipeline.flows import FlowRun, read_flows
 from ethogram.pipeline.read_options import OnProgress, ReadOptions
 from ethogram.pipeline.run_log import RunLog, run_log
@@ -28,9 +30,9 @@ from ethogram.schema import (
     RULE_TRAFFIC,
     TRAFFIC,
     Accounting,
+    BehaviourProfile,
     MonitoredDevice,
     MonitorReport,
-    Profile,
     RuleCounter,
 )
 
@@ -41,6 +43,7 @@ MOST_KEYS = 2048
 SHOWN_OUTSIDE = 100
 """Services outside the profile that are counted apart, per device and direction."""
 _AT_ONCE = 1 << 21
+_MOST_MUD = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class MonitorRun:
     """What the monitor found, the profiles that it used, and what the run has to say."""
 
     report: MonitorReport
-    profiles: list[Profile]
+    profiles: list[BehaviourProfile]
     log: RunLog
 
 
@@ -143,13 +146,13 @@ class _Traffic:
     """Traffic by epoch, of devices without a MUD file by service and of those with one by its rules."""
 
     def __init__(
-        self, settings: MonitorSettings, mud: Mapping[str, Profile], labels: Mapping[str, str],
+        self, settings: MonitorSettings, mud: Mapping[str, BehaviourProfile], labels: Mapping[str, str],
         peers: Mapping[str, Sequence[str]],
     ) -> None:  # fmt: skip
         self._settings, self._mud, self._labels, self._peers = settings, mud, labels, peers
         self._parts: list[pl.DataFrame] = []
         self._matched: list[pl.DataFrame] = []
-        self.by_mud: dict[str, Profile] = {}
+        self.by_mud: dict[str, BehaviourProfile] = {}
         self.accounting = Accounting("flows")
         self.runs: list[FlowRun] = []
 
@@ -175,7 +178,7 @@ class _Traffic:
             if sum(part.height for part in self._matched) > _AT_ONCE:
                 self._matched = [self.matched()]
 
-    def _file_of(self, device: str) -> Profile | None:
+    def _file_of(self, device: str) -> BehaviourProfile | None:
         for key in (device, self._labels.get(device), ""):
             if key is not None and key in self._mud:
                 return self._mud[key]
@@ -212,11 +215,11 @@ class _Traffic:
         return first
 
 
-def _given_profiles(files: Sequence[tuple[str, Path]]) -> dict[str, Profile]:
+def _given_profiles(files: Sequence[tuple[str, Path]]) -> dict[str, BehaviourProfile]:
     """Profiles of files by the device or label that they are for."""
-    given: dict[str, Profile] = {}
+    given: dict[str, BehaviourProfile] = {}
     for key, path in files:
-        profiles = [read_mud(path)] if is_mud_file(path) else read_profiles(path)
+        profiles = [_mud_file(path)] if _is_mud_file(path) else read_profiles(path)
         if key and len(profiles) != 1:
             raise UsageError(f"{path}: {plural(len(profiles), 'profile')}; one is expected for {key!r}")
         for profile in profiles:
@@ -227,22 +230,39 @@ def _given_profiles(files: Sequence[tuple[str, Path]]) -> dict[str, Profile]:
     return given
 
 
+def _is_mud_file(path: Path) -> bool:
+    """Whether a file has a MUD container; the reader checks the rest."""
+    try:
+        with path.open("rb") as file:
+            return b'"ietf-mud:mud"' in file.read(_MOST_MUD)
+    except OSError:
+        return False
+
+
+def _mud_file(path: Path) -> BehaviourProfile:
+    read, accounting = read_mud(path)
+    left_out = [f"{plural(count, 'entry', 'entries')} not used: {reason}"
+                for reason, count in sorted((accounting.ignored + accounting.dropped).items())]  # fmt: skip
+    info = f" ({visible(read.system_info)})" if read.system_info else ""
+    return mud_behaviour(read, f"MUD file {path.name}{info}", left_out)
+
+
 def _profiles(
-    watched: _Traffic, baseline: _Traffic | None, given: Mapping[str, Profile],
+    watched: _Traffic, baseline: _Traffic | None, given: Mapping[str, BehaviourProfile],
     labels: Mapping[str, str], settings: MonitorSettings,
-) -> dict[str, Profile]:  # fmt: skip
+) -> dict[str, BehaviourProfile]:  # fmt: skip
     """The profile of each monitored device: that of a file, or what was learnt of it or of its label."""
     traffic = watched.traffic()
     devices = {*traffic["device"].unique(), *watched.by_mud}
     if unused := [key for key in given if key and key not in devices and key not in labels.values()]:
         raise UsageError(f"--profile: no device or label {join_names(unused)} in the inputs")
-    learnt: dict[str, Profile] = {}
+    learnt: dict[str, BehaviourProfile] = {}
     if baseline is not None:
         usual = baseline.traffic()
         learnt = learn_profiles(usual, settings, source="its traffic")
         if labels:
             learnt |= learn_profiles(usual, settings, source="traffic of its label", labels=labels)
-    chosen: dict[str, Profile] = {}
+    chosen: dict[str, BehaviourProfile] = {}
     for device in sorted(devices):
         if device in watched.by_mud:
             continue
@@ -257,8 +277,8 @@ def _profiles(
 
 
 def _limited(
-    by_mud: Mapping[str, Profile], baseline: _Traffic | None, settings: MonitorSettings
-) -> dict[str, Profile]:
+    by_mud: Mapping[str, BehaviourProfile], baseline: _Traffic | None, settings: MonitorSettings
+) -> dict[str, BehaviourProfile]:
     """Profiles of MUD files with limits of their rules, of devices with enough usual traffic."""
     if baseline is None or not by_mud:
         return dict(by_mud)
@@ -276,7 +296,7 @@ def _limited(
 
 
 def _report(
-    watched: _Traffic, matched: pl.DataFrame, profiles: Mapping[str, Profile], settings: MonitorSettings
+    watched: _Traffic, matched: pl.DataFrame, profiles: Mapping[str, BehaviourProfile], settings: MonitorSettings
 ) -> MonitorReport:
     traffic = watched.traffic()
     times = pl.concat([traffic["time"], watched.matched()["time"]])
@@ -335,7 +355,7 @@ def _shortened(sums: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _log(runs: Sequence[_Traffic], report: MonitorReport, profiles: Iterable[Profile]) -> RunLog:
+def _log(runs: Sequence[_Traffic], report: MonitorReport, profiles: Iterable[BehaviourProfile]) -> RunLog:
     watched = [device for device in report.devices if device.profile]
     result = f"{plural(len(report.alarms), 'alarm')} of {plural(len(watched), 'device')}"
     reports = [each for traffic in runs for run in traffic.runs for each in run.reports]

@@ -18,8 +18,21 @@ from ethogram.schema.record import Record
 from ethogram.schema.table import Column, Table
 
 __all__ = [
-    "DIRECTION", "DIRECTIONS", "METRICS", "RULE_TRAFFIC", "TRAFFIC", "Direction", "Metric", "MonitorAlarm",
-    "MonitorExcess", "MonitorReport", "MonitoredDevice", "Period", "Profile", "ProfileRule", "RuleCounter",
+    "DIRECTION",
+    "DIRECTIONS",
+    "METRICS",
+    "RULE_TRAFFIC",
+    "TRAFFIC",
+    "BehaviourProfile",
+    "BehaviourRule",
+    "Direction",
+    "Metric",
+    "MonitorAlarm",
+    "MonitorExcess",
+    "MonitorReport",
+    "MonitoredDevice",
+    "Period",
+    "RuleCounter",
     "VolumeLimit",
 ]  # fmt: skip
 
@@ -66,7 +79,7 @@ RULE_TRAFFIC = Table(
 )  # fmt: skip
 
 
-class ProfileRule(Record):
+class BehaviourRule(Record):
     """What a device may do: all parts that are given must match.
 
     A rule of a learnt profile has a role, and its service port is the remote port of a client or the local port of a
@@ -106,7 +119,7 @@ class VolumeLimit(Record):
     limit: float = Field(description="more than this is an alarm")
 
 
-class Profile(Record):
+class BehaviourProfile(Record):
     """What a device, or each device of a label, may do."""
 
     format: Literal["ethogram.profile/1"] = "ethogram.profile/1"
@@ -116,7 +129,7 @@ class Profile(Record):
     url: str = Field(default="", description="URL of the MUD file")
     days: int = Field(default=0, description="days of traffic that it was learnt from")
     epoch_s: int = Field(default=0, description="length of the epochs of its limits, in seconds")
-    rules: tuple[ProfileRule, ...] = Field(default=(), description="what is permitted")
+    rules: tuple[BehaviourRule, ...] = Field(default=(), description="what is permitted")
     limits: tuple[VolumeLimit, ...] = Field(default=(), description="how much of it is usual")
     notices: tuple[str, ...] = Field(default=(), description="parts of a MUD file that flows cannot show")
 
