@@ -253,6 +253,10 @@ STAGES = (
         Reason(C, "names over the cap", "more than 4,096 names in a day; the name is dropped"),
         Reason(C, "services over the cap", "more than 4,096 services in a day; counted as `dyn`"),
     )),
+    Stage("monitor", "Unit: flows.", (
+        Reason(C, "services over the bound of an epoch",
+               "more than 2,048 services of a device in an epoch; those with fewest packets lose port and name"),
+    )),
     Stage("sequence", "Loss of messages between exporter and collector, from sequence numbers.", (
         Reason(N, "gap", "sent and not received; the unit is flows (v5), messages (v9) or data records (IPFIX)"),
         Reason(N, "records not counted", "between messages whose sets wait for a template"),
