@@ -1,4 +1,7 @@
-"""Write the reference pages that are made from the code. ``--check`` writes nothing and fails if a page is stale."""
+"""Write the reference pages, manual pages and completion files that are made from the code.
+
+``--check`` writes nothing and fails if a file is stale.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import cli_page
 import counters_page
 import fields
 import inventory_page
+import manual_pages
 import settings_page
 
 from ethogram.config import CustomFlowSettings, PacketFlowSettings
@@ -94,7 +98,7 @@ def vector_page() -> str:
 
 
 def pages() -> dict[Path, str]:
-    """Every generated page and what belongs into it."""
+    """Every generated file and what belongs into it."""
     return {
         REFERENCE / "flow-table.md": page_of(
             "The flow table",
@@ -109,11 +113,12 @@ def pages() -> dict[Path, str]:
         REFERENCE / "settings.md": settings_page.page(),
         REFERENCE / "counters.md": counters_page.page(),
         REFERENCE / "api.md": api_page.page(),
+        **manual_pages.files(),
     }
 
 
 def main() -> int:
-    """Write or check the pages."""
+    """Write or check the files."""
     stale = [path for path, text in pages().items() if not path.exists() or path.read_text("utf-8") != text]
     if "--check" not in sys.argv[1:]:
         for path in stale:

@@ -1,0 +1,1 @@
+complete --command ethogram --no-files --arguments "(env _ETHOGRAM_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) ethogram)" --condition "env _ETHOGRAM_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) ethogram"
