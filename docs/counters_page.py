@@ -220,13 +220,13 @@ STAGES = (
     )),
     Stage("pair", "Unit: records. One-way records are paired to biflows.", (
         Reason(C, "paired with the opposite direction", "two records became one"),
-        Reason(C, "let go before its answer", "the memory for waiting records was full; kept as one-way"),
+        Reason(C, "released before its answer", "the memory for waiting records was full; kept as one-way"),
         Reason(C, "answer alone in a later part of its connection", "turned to the initiator of the connection"),
         Reason(C, "beginnings of connections forgotten", "the memory for connection starts was full"),
     )),
     Stage("join", "Unit: records. Records cut at the active timeout are joined.", (
         Reason(C, "joined with the record before", "two records became one"),
-        Reason(C, "let go before its continuation", "the memory for open records was full"),
+        Reason(C, "released before its continuation", "the memory for open records was full"),
         Reason(C, "sum beyond 64 bits: the largest number", "a counter overflowed and was capped"),
     )),
     Stage("orient", "Unit: flows. Each flow is assigned to a device and its service side determined.", (

@@ -223,7 +223,7 @@ NOTES = [
     "machine, alternating, 2 M records took 3.0 to 3.5 s of CPU time before and 3.6 to 4.1 s after. Of 3.1 s in a "
     "profile, reading the file takes 0.5 s, checking cells 0.5 s, naming both ends 0.7 s and joining 0.6 s.",
     "",
-    "## Where the time of flows to fingerprints goes",
+    "## Profile: flows to fingerprints",
     "",
     "CPU time per 100 M flows, each part measured alone, best of several runs: reading the columns 6 s; checking the "
     "three fixed words against their lists 4.8 s; numbers for the two texts 4.4 s; what is ignored 1.0 s; packing the "

@@ -1,6 +1,6 @@
 """The only module that imports Matplotlib; it silences the notice about the font cache.
 
-A service user without a writable home gets three lines of advice from it, about a cache that saves it a second.
+For a user without a writable home it logs three lines about a cache that saves one second.
 """
 
 from __future__ import annotations

@@ -114,7 +114,7 @@ def test_a_flood_of_one_five_tuple_keeps_few_waiting() -> None:
     pairing, joining = Pairing(10), Joining(120, 1800)
     rows = [half(0, i / 1000) for i in range(5000)]
     assert pairing.flows(joining.flows(table(rows))).height == 5000 - 64
-    assert pairing.accounting.corrected == {"let go before its answer": 5000 - 64}
+    assert pairing.accounting.corrected == {"released before its answer": 5000 - 64}
 
 
 def test_parts_of_a_long_connection_keep_its_initiator() -> None:

@@ -28,7 +28,7 @@ MAX_JOBS = 4
 MEMORY_GIB = 4.0
 """Free memory required per worker, for corpora, embeddings and a random-forest probe."""
 WORTH_S = 60.0
-"""Shorter runs use one worker, since a second one would spend as long on loading data."""
+"""Shorter runs use one worker: a second one would take as long to load its data."""
 
 
 def worker_count(

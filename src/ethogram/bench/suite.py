@@ -50,7 +50,7 @@ def every_method(folder: Path | None = None) -> dict[str, Any]:
 
 
 def applicable(task: Any, method: Any) -> bool:
-    """Whether a task runs a method; False when their kinds differ."""
+    """Whether a task runs a method; False if their kinds differ."""
     return isinstance(method, task.METHOD) and bool(task.runs(method))
 
 

@@ -99,7 +99,7 @@ def _interrupt(*_: object) -> None:
 
 
 def _show_page(console: Console, demo: LiveDemo) -> None:
-    """What the service states, and the truth."""
+    """Statements of the service, beside the truth."""
     console.print()
     console.print("What the page states. Real devices, enrolled days before:")
     for simulated in (False, True):
@@ -186,8 +186,8 @@ def _say_export(console: Console, export: Export) -> None:
     """How the flows came: what was sent, and what the collector knows of it."""
     sent = export.sent
     console.print(
-        f"{sent.flows:,} flow records of the router came as IPFIX over {export.place}: {sent.messages:,} messages in"
-        f" {export.seconds:.1f} s, {export.lost['messages']:,} of them dropped on purpose."
+        f"{sent.flows:,} flow records of the router were received as IPFIX over {export.place}: {sent.messages:,}"
+        f" messages in {export.seconds:.1f} s, {export.lost['messages']:,} of them dropped on purpose."
     )
     console.print(
         f"received {export.received:,} + gaps {export.gaps:,} {'=' if export.exact else 'is not'} sent {sent.units:,}"

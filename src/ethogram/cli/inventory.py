@@ -22,7 +22,7 @@ LEAST_STATEMENT = 24
 SHOWN_FACTS = 4
 FACTS_OF = {"vendor": ("vendor", "kind"), "platform": ("platform", "kind"), "family": ("vendor", "kind"),
             "model": ("vendor", "kind", "model")}  # fmt: skip
-"""Levels whose facts are shown of a statement; the kind beside a vendor or a platform is only probable."""
+"""Levels of a statement whose facts are shown; a kind stated with a vendor or platform is only probable."""
 ENOUGH_H = 24
 """Hours of traffic after which more of them rarely change a verdict."""
 
@@ -180,7 +180,7 @@ def show_rows(console: Console, names: Sequence[str], rows: Sequence[tuple[list[
     def line(cells: Sequence[str], style: str = "") -> Text:
         text = Text(no_wrap=True, overflow="ellipsis")
         for i, (cell, width) in enumerate(zip(cells, widths, strict=True)):
-            # Names come from the network: they are text, never markup.
+            # Names come from the network: render them as text, never as markup.
             text.append(cell.ljust(width) + "  ", style=style if i == 1 else "")
         return text
 

@@ -82,7 +82,7 @@ Names = Annotated[
     typer.Option(
         "--names",
         metavar="FILE",
-        help="Names of devices as you have them: leases of dnsmasq, ISC dhcpd or Kea, hosts, ip neigh, arp -a, or a "
+        help="Files that name devices: leases of dnsmasq, ISC dhcpd or Kea, hosts, ip neigh, arp -a, or a "
         "list of devices as CSV or JSON. Repeatable.",
         show_default=False,
     ),

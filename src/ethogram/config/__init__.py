@@ -1,4 +1,4 @@
-"""Settings, as frozen models. Unknown names are errors; a digest identifies the settings of a result."""
+"""Settings, as frozen models. Unknown names are errors; a digest identifies the settings behind a result."""
 
 from ethogram.config._base import Settings
 from ethogram.config.alerts import AlertSettings

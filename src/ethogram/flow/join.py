@@ -178,7 +178,7 @@ class Joining:
         over = self._held.height - _MAX_HELD
         if over <= 0:
             return []
-        self.accounting.correct("let go before its continuation", over)
+        self.accounting.correct("released before its continuation", over)
         held = self._held.sort("_seen")
         self._held = held.tail(_MAX_HELD)
         return [held.head(over)]

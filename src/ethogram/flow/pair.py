@@ -165,7 +165,7 @@ class Pairing:
             all_.until, held, self._clock, arrival.at_us, arrival.passed_us, min(_AT_ONCE_US, self._gap), self._gap,
             self._span, self._memory, last, self._begun, partner, begins,
         )  # fmt: skip
-        self.accounting.correct("let go before its answer", crowded)
+        self.accounting.correct("released before its answer", crowded)
         self._remember(begun)
         frame = pl.concat([self._held, block]) if self._held.height else block
         self._release(all_, partner, frame)
@@ -214,7 +214,7 @@ class Pairing:
         still = np.flatnonzero(partner == OPEN)
         over = max(len(still) - _MAX_HELD, 0)
         partner[still[:over]] = ALONE
-        self.accounting.correct("let go before its answer", over)
+        self.accounting.correct("released before its answer", over)
 
     def _keep(self, halves: _Halves, still: NDArray[np.bool_], frame: pl.DataFrame) -> None:
         waiting = halves[still]

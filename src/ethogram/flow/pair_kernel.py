@@ -16,7 +16,7 @@ from ethogram.flow.compiled import compiled, inner
 __all__ = ["ALONE", "KNOWN", "MOST", "OPEN", "TURNED", "match_halves"]
 
 OPEN, ALONE, TURNED = -1, -2, -3
-"""Instead of a partner: still waiting; emitted alone; emitted alone, as an answer within a known connection."""
+"""Values in place of a partner: still waiting; emitted alone; emitted alone, as an answer within a known connection."""
 
 MOST = 64
 """Most halves of one five-tuple and direction that wait at once; beyond it the oldest is emitted."""

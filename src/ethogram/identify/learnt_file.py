@@ -58,7 +58,7 @@ FITTING_ONLY: dict[str, frozenset[str]] = {
     "VerdictModel": frozenset({"held_", "groups_"}),
     "Cells": frozenset({"total"}),
 }
-"""Attributes that only fitting needs, or that hold what was identified last, and that are not written."""
+"""Attributes that are not written: those that only fitting needs, and those that cache the last windows."""
 
 CODE = (*sorted(set(CLASSES.values())), "identifier", "isotonic", "leave_group_out", "nearest", "ports")
 """Modules whose code decides what is learnt."""

@@ -99,7 +99,7 @@ class LocalitySensitiveHash(Identifier):
     """Score of a label: correlation of bits with its nearest digest; 0 for unrelated digests."""
 
     def fit(self, windows: Windows, labels: Sequence[str]) -> Self:
-        """Hash the enrolled windows."""
+        """Compute the hashes of the enrolled windows."""
         self.labels_ = require_labels(windows, labels)
         owner = np.searchsorted(self.labels_, np.array(labels))
         order = np.argsort(owner, kind="stable")

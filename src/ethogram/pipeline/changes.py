@@ -199,7 +199,7 @@ def _statement(verdict: Verdict) -> str:
 
 
 def _verdict_changes(before: Mapping[str, Verdict], after: Mapping[str, Verdict]) -> list[NetworkChange]:
-    """Devices of which both spans state something, and not the same."""
+    """Devices with statements in both spans that differ."""
     rows = []
     for device in sorted(before.keys() & after.keys()):
         old, new = before[device].ladder, after[device].ladder

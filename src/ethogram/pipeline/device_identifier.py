@@ -111,7 +111,7 @@ class DeviceIdentifier:
 
     @property
     def libraries(self) -> list[OpenLibrary]:
-        """The libraries, the user's own first, without what was added."""
+        """The libraries, the user's own first, without added entries."""
         return self._given.all
 
     @property

@@ -96,7 +96,7 @@ def _like(verdict: Verdict, name: str) -> bool:
 
 
 def _instead(verdict: Verdict, name: str) -> str:
-    """What a device that does not behave like its label does instead."""
+    """Deviations of a device that does not behave like its label."""
     if verdict.nearest != name and verdict.verdict == verdict.nearest:
         return f"it is like {verdict.nearest} ({verdict.score:.2f})"
     if verdict.strangeness > 1.0:

@@ -263,7 +263,7 @@ def read_vectors(
 
 
 def _format_of(path: Path, flow: FlowSettings) -> str:
-    """What an input is; flow records are refused by name, since they have no packets."""
+    """Kind of an input; flow records have no packets and are refused with the name of their format."""
     try:
         with path.open("rb") as stream:
             magic = stream.read(4)

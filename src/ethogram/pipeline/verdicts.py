@@ -1,4 +1,4 @@
-"""Windows and a library to verdicts by fingerprints."""
+"""Identify windows by fingerprints, with a library."""
 
 from __future__ import annotations
 

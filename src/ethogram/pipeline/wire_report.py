@@ -120,7 +120,7 @@ def advice_of(domain: DomainReport) -> list[str]:
     elif not domain.local:
         advice.append("no flow has a local end: exported behind the address translator, or --local is other prefixes")
     if len(domain.directions) > 1:
-        advice.append("flows are exported on the way in and on the way out: the same flow may come twice")
+        advice.append("flows are exported at ingress and at egress: the same flow may be exported twice")
     if domain.longest_s > LONG_S:
         advice.append(
             f"the longest record lasts {domain.longest_s:,.0f} s: an active timeout of 60 s shows devices sooner"

@@ -62,7 +62,7 @@ ALERT_KINDS: dict[str, AlertKind] = {
     ),
     "unusual device": AlertKind(
         "Unusual device", "warning", "device", "{count} devices do not behave like their labels",
-        "A device does not behave like its label any more. Closed when it does again.",
+        "A device no longer behaves like its label. Closed when it does again.",
     ),
     "unknown device": AlertKind(
         "Unknown device", "info", "device", "{count} devices stay unknown",

@@ -131,7 +131,7 @@ class _Pass:
     # Events
 
     def read_events(self) -> None:
-        """New devices and changed verdicts since the last pass; what is too much for one pass is left for the next."""
+        """New devices and changed verdicts since the last pass; rows beyond the limit wait for the next pass."""
         events: list[EventRow] = []
         for _ in range(PARTS):
             part = self._store.events(self._event, limit=PART)

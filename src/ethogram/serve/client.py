@@ -125,7 +125,7 @@ class Client:
         return self.send("DELETE", f"/devices/{_id(device)}/feedback")
 
     def ignore(self, device: str, *, ignored: bool = True) -> dict[str, Any]:
-        """Leave a device out of lists and numbers, or take it back."""
+        """Hide a device from lists and numbers, or show it again."""
         return self.send("PUT" if ignored else "DELETE", f"/devices/{_id(device)}/ignored")
 
     def note(self, device: str, text: str) -> dict[str, Any]:

@@ -228,7 +228,7 @@ class CountFacts:
 
 
 def octets_by_hour(counts: pl.DataFrame) -> dict[str, Hours]:
-    """Octets in both directions by device and hour, of counts (:data:`ethogram.schema.COUNTS`)."""
+    """Octets in both directions by device and hour; from counts (:data:`ethogram.schema.COUNTS`)."""
     totals = counts.group_by("device", pl.col("time").dt.truncate("1h")).agg(
         octets=pl.col("octets_out").sum() + pl.col("octets_in").sum()
     )

@@ -68,7 +68,7 @@ class ConfirmedLibrary:
         self._mark: tuple[int, int] | None = None
 
     def open(self) -> OpenLibrary | None:
-        """The library; None if it has no device, or cannot be read, which is named in :attr:`problem`."""
+        """The library; None if it has no device or cannot be read (see :attr:`problem`)."""
         if not self.path.exists():
             return None
         try:

@@ -180,7 +180,7 @@ class Judge:
                 self.judge_due(source, batch.clock, report)
             self._group(report)
         except BaseException:
-            self._covered.clear()  # what was not stored is read again
+            self._covered.clear()  # segments that were not stored are read again
             raise
         self._rounds += 1
         if self._rounds % _COMPACT_EVERY == 0:

@@ -31,8 +31,9 @@ _COLUMNS = (
 def write_capture(biflows: Iterable[pl.DataFrame], path: str | Path, *, packets: int = 12, seed: int = 1) -> int:
     """Write TCP and UDP biflows over IPv4 as packets, to a pcap file in order of time.
 
-    The packets of a direction are evenly spaced and share its octets. Payloads start with 8 octets that are the same
-    for all packets of a service and direction; the others are random, as encrypted payloads are.
+    The packets of a direction are evenly spaced; its octets are divided evenly between them. Payloads start with 8
+    octets that are the same for all packets of a service and direction; the others are random, as encrypted payloads
+    are.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Encoders of others in tasks on flows: what they are stands in the row; what they cannot read is said."""
+"""Third-party encoders in tasks on flows: what they are stands in the row; what they cannot read is said."""
 
 from __future__ import annotations
 

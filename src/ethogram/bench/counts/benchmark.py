@@ -39,7 +39,7 @@ class CountBenchmark(BenchmarkOptions):
         ethogram.pipeline.library, ethogram.pipeline.verdicts, ethogram.pipeline.windows,
         ethogram.pipeline.statistics, behaviour, build, items, perturb, score, splits, sweeps,
     )  # fmt: skip
-    """Code beside this module that decides a figure, once the data is loaded."""
+    """Other code that the figures depend on once the data is loaded."""
 
     _loaded: dict[tuple[str, str], CorpusFlowTable] = field(default_factory=dict)
     _task_data: dict[str, TaskData] = field(default_factory=dict)

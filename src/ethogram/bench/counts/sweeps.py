@@ -151,7 +151,7 @@ def _figures(
 def _along(task: CountTask, by_step: dict[str, Figures], across: str) -> Figures:
     """Figures of one row; the name of each contains its value of the swept parameter."""
     if not by_step:
-        raise UsageError(f"task {task.name}: no values to go along")
+        raise UsageError(f"task {task.name}: no values to vary")
     values: dict[str, float] = {}
     intervals: dict[str, tuple[float, float]] = {}
     for at, figures in by_step.items():

@@ -209,7 +209,7 @@ def _weights(value: Any, path: Path) -> dict[str, Tensor]:
         inner = [value[name] for name in OUTER if isinstance(value.get(name), Mapping)]
         value = inner[0] if inner else value
     if not isinstance(value, Mapping) or not value:
-        raise LibraryError(f"{path}: holds no weights by name")
+        raise LibraryError(f"{path}: has no weights by name")
     for name, entry in value.items():
         if not isinstance(name, str) or not isinstance(entry, Tensor):
             raise LibraryError(f"{path}: {name!r} is no weight but {type(entry).__name__}")

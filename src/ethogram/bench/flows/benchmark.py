@@ -57,7 +57,7 @@ class FlowBenchmark(BenchmarkOptions):
         split, figures, shift, ethogram.bench.flows.verdicts, probe, probe_devices, metrics, calibrate, openset,
         aggregate,
     )  # fmt: skip
-    """Code beside this module that decides a figure. Rows also have the digest of their encoder's own code."""
+    """Other code that the figures depend on. Rows also have the digest of their encoder's own code."""
 
     checkpoints: Mapping[str, Path] = field(default_factory=dict)
     quick: bool = False

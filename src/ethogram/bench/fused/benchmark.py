@@ -63,7 +63,7 @@ class FusedBenchmark(BenchmarkOptions):
         ethogram.bench.counts.build, ethogram.bench.counts.items, splits, figures, folds, items, scores,
         ethogram.bench.flows.split,
     )  # fmt: skip
-    """Code beside this module that decides a figure. Rows also have the digest of their encoder's own code."""
+    """Other code that the figures depend on. Rows also have the digest of their encoder's own code."""
 
     method_files: Path | None = None
 

@@ -136,7 +136,7 @@ class FusedData(BenchmarkOptions):
         others = tuple(name for name in task.captures if name not in tested_corpora)
         test = next(iter(tested_corpora), None)
         if len(others) < 1:
-            raise UsageError(f"task {task.name}: no other network with captures than {fold.network}")
+            raise UsageError(f"task {task.name}: no network with captures other than {fold.network}")
         if test is None:
             # The test network has no captures, so none of its flows can leak into the encoder.
             test, others = task.captures[0], task.captures[1:]

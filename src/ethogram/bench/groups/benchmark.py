@@ -84,7 +84,7 @@ class GroupBenchmark(BenchmarkOptions):
         ethogram.schema, "ethogram.fingerprint", "ethogram.identify", splits, ethogram.bench.counts.items,
         ethogram.bench.fused.items,
     )  # fmt: skip
-    """Code beside this module that decides a figure, once the data is loaded."""
+    """Other code that the figures depend on once the data is loaded."""
 
     quick: bool = False
     method_files: Path | None = None

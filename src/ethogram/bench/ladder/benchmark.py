@@ -49,7 +49,7 @@ class LadderBenchmark(BenchmarkOptions):
         ethogram.schema, "ethogram.fingerprint", "ethogram.identify", "ethogram.knowledge", ethogram.pipeline.ladder,
         ethogram.bench.counts.items, metrics, fit, items, measure,
     )  # fmt: skip
-    """Code beside this module that decides a figure, once the data is loaded."""
+    """Other code that the figures depend on once the data is loaded."""
 
     _measurement: LadderMeasurement | None = None
     _predictions: dict[bool, pl.DataFrame] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The first minute: each laboratory in turn is left out, and its devices are judged by the rest and public knowledge.
+"""The first minute: each laboratory in turn is left out, and its devices are identified by the others.
 
 The weights and thresholds that judge a site are fitted on the other sites, where each of these is left out of its own
 library too. Nothing of the tested site is seen: no device, no unit, no weight, no threshold.

@@ -143,7 +143,7 @@ def _task(
         *(line for stem in above or () for line in pictures.get(stem, [])),
         quality_table(rows),
         "",
-        "Best first. In brackets: 95 % bootstrap interval by device-day. By seed: the least and the greatest. Above",
+        "Best first. In brackets: 95 % bootstrap interval by device-day. By seed: minimum and maximum. Above",
         "chance: above the macro-F1 that the same verdicts would get if they knew nothing of the truth.",
         *_marks(rows),
         "",

@@ -194,7 +194,7 @@ def budget_table(rows: Sequence[FlowRow]) -> str:
 
 
 def types_table(rows: Sequence[FlowRow]) -> str:
-    """F1 of each type with the default and the best method; '' when neither has it."""
+    """F1 of each type with the default and the best method; '' if both lack it."""
     shown = {row.method: row for row in (default_of(rows), best_of(rows)) if row is not None and row.details.per_type}
     if not shown:
         return ""

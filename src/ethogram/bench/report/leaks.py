@@ -125,7 +125,7 @@ def _shortcut(row: FlowRow, rows: Sequence[FlowRow]) -> str:
             f"`shortcut` is below every method; the best, `{best.method}`, is {best.value() - row.value():+.3f} above."
         )
     shown = ", ".join(beaten[:6]) + (f" and {len(beaten) - 6} more" if len(beaten) > 6 else "")
-    return f"`shortcut` is not below {shown}: what those say, addresses, ports and time say as well."
+    return f"`shortcut` is not below {shown}: addresses, ports and time alone reach the same figures."
 
 
 def leak_overview(by_task: Mapping[str, Sequence[FlowRow]]) -> list[str]:

@@ -41,8 +41,8 @@ GROUP_COLOURS = {
 GROUP_NAMES = {
     "default": "default", "both": "both methods", "option": "option", "encoder": "encoder trained here",
     "grid": "encoder of the grid", "probes": "another probe", "raw": "raw numbers", "plain": "plain",
-    "alone": "one method alone", "wide": "all 3,040 numbers", "baseline": "baseline", "packets": "encoder of others",
-    "others": "encoder of others", "detector": "leak detector",
+    "alone": "one method alone", "wide": "all 3,040 numbers", "baseline": "baseline", "packets": "third-party encoder",
+    "others": "third-party encoder", "detector": "leak detector",
 }  # fmt: skip
 """Names of groups of methods in legends."""
 

@@ -187,7 +187,7 @@ def _history_header(request: Request, wanted: DeviceFilter) -> str:
 
 @router.get("/devices.csv")
 def devices_file(context: Service, _: Viewer, wanted: Annotated[DeviceFilter, Depends()]) -> Response:
-    """What the list shows, as CSV, all parts of it."""
+    """All pages of the list, as CSV."""
     return devices_csv(all_devices(context.store, wanted))
 
 

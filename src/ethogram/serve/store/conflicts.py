@@ -159,7 +159,7 @@ def _is_distinct(kind: str, value: str) -> bool:
 
 
 def _at_once(rows: Sequence[Any]) -> list[Any]:
-    """Rows that are in use at one time with another one: spans overlap, and their latest flows are close."""
+    """Rows used at the same time as another row: their spans overlap, and their latest flows are close."""
     used: dict[int, Any] = {}
     for (i, one), (j, other) in combinations(enumerate(rows[:20]), 2):
         if max(one.first, other.first) < min(one.last, other.last) and abs(one.last - other.last) <= AT_ONCE:

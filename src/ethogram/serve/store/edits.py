@@ -156,7 +156,7 @@ def withdraw(connection: Connection, id_: str, user: str) -> None:
 
 
 def ignore(connection: Connection, id_: str, user: str, *, ignored: bool = True) -> None:
-    """Leave a device out of lists and numbers, or take it back."""
+    """Hide a device from lists and numbers, or show it again."""
     row = _device(connection, id_)
     connection.execute(update(device).where(device.c.id == row["id"]).values(ignored=ignored))
     log_change(connection, user, "ignore" if ignored else "stop ignoring", row["id"], {})

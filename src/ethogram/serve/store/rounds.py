@@ -497,6 +497,6 @@ class _Writes:
 
 
 def _host_name(document: dict[str, Any]) -> str:
-    """The name that the verdict gives, if it is not an address or MAC."""
+    """Name of the device in the verdict, unless it is an address or MAC."""
     values = {fact["value"] for fact in document.get("identity") or () if fact["fact"] in NAMING}
     return str(document.get("name") or "") if document.get("name") in values else ""

@@ -232,7 +232,7 @@ class Store:
             edits.withdraw(connection, id_, user)
 
     def ignore(self, id_: str, user: str, *, ignored: bool = True) -> None:
-        """Leave a device out of lists and numbers, or take it back."""
+        """Hide a device from lists and numbers, or show it again."""
         with self._writing() as connection:
             edits.ignore(connection, id_, user, ignored=ignored)
 
@@ -242,7 +242,7 @@ class Store:
             edits.note(connection, id_, text, user)
 
     def merge(self, id_: str, into: str, user: str) -> None:
-        """Make two devices one: the first goes into the second, and its id leads there from now on."""
+        """Merge two devices: the first becomes part of the second, and its id redirects there."""
         with self._writing() as connection:
             edits.merge(connection, id_, into, user)
 

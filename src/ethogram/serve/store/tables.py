@@ -276,7 +276,7 @@ event = Table(
     Column("data", JSON, nullable=False),
     sqlite_autoincrement=True,
 )  # fmt: skip
-"""Ids are never used twice, so that a reader can go on after the last one that it has seen."""
+"""Ids are never reused, so a reader can continue after the last id that it read."""
 
 alert = Table(
     "alert", METADATA,
