@@ -197,7 +197,7 @@ def meter(
         """Keep a packet with the flow it is part of, or say why not."""
         if bounds is None or (record is None and not is_device(p.destination)):
             return
-        free = bounds.max_octets // 128 - sum(one.blocks for one in live)
+        free = bounds.max_octets // 128 - sum(item.blocks for item in live)
         counts["beside: " + (record.keep(p, out, bounds, free) if record else "received before the device sent")] += 1
 
     def answered(p: P, ports: tuple[int, int]) -> Record | None:
@@ -228,11 +228,11 @@ def meter(
                 else:
                     beside(p, answered(p, known), False)
             continue
-        found = ports_of(p, first_fragments)
-        if found is None:
+        result = ports_of(p, first_fragments)
+        if result is None:
             counts["fragment without its first"] += 1
             continue
-        ports = found
+        ports = result
         counts["metered"] += 1
         here, there = (p.source, ports[0]), (p.destination, ports[1])
         both = settings.direction == "bidirectional"
@@ -252,10 +252,10 @@ def meter(
 
 def symbols(record: Record, settings: CustomFlowSettings) -> list[int]:
     """Payload symbols before padding: start 1, end 2, octet b as b + 3."""
-    found: list[int] = []
+    collected: list[int] = []
     for _, _, _, payload in record.packets[: settings.packets]:
-        found += [1, *(octet + 3 for octet in payload[: settings.packet_octets]), 2]
-    return found[:3000]
+        collected += [1, *(octet + 3 for octet in payload[: settings.packet_octets]), 2]
+    return collected[:3000]
 
 
 def vector(record: Record, settings: CustomFlowSettings, *, reverse: bool = False) -> list[float]:

@@ -18,7 +18,7 @@ def made(n: int, seed: int = 0, days: int = 10, packets: int = 10) -> CustomFlow
     kinds = random.integers(0, len(TALK), n)
     count = random.integers(1, packets + 1, n)
     first = np.concatenate([[0], np.cumsum(count)]).astype(np.int64)
-    payload, kept = [], []
+    payload, stored = [], []
     for i in range(n):
         room = 3000
         for _ in range(count[i]):
@@ -26,13 +26,13 @@ def made(n: int, seed: int = 0, days: int = 10, packets: int = 10) -> CustomFlow
             text = text[: max(0, min(1000, room - 2))] if random.random() < 0.7 else b""
             room -= len(text) + 2
             payload.append(text)
-            kept.append(len(text))
+            stored.append(len(text))
     octets = np.frombuffer(b"".join(payload), np.uint8)
-    ends = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
+    ends = np.concatenate([[0], np.cumsum(stored)]).astype(np.int64)
     m = int(first[-1])
     offsets = np.concatenate([np.sort(random.integers(0, 60_000_000, c)) for c in count])
     offsets[first[:-1]] = 0
-    sizes = (np.array(kept) + np.where(np.repeat(kinds, count) == 2, 28, 40)).astype(np.uint32)
+    sizes = (np.array(stored) + np.where(np.repeat(kinds, count) == 2, 28, 40)).astype(np.uint32)
     return CustomFlows(
         device=pl.Series([f"device-{i % 7}" for i in range(n)], dtype=pl.String),
         start_us=np.sort(random.integers(0, days * DAY_US, n)),
@@ -46,7 +46,7 @@ def made(n: int, seed: int = 0, days: int = 10, packets: int = 10) -> CustomFlow
         packet_offset_us=offsets.astype(np.uint32),
         packet_octets=sizes,
         packet_out=random.integers(0, 2, m).astype(np.uint8),
-        payload_octets=np.array(kept, np.uint16),
+        payload_octets=np.array(stored, np.uint16),
         first_octet=ends[first],
         payload=octets,
     )

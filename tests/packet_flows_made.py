@@ -77,13 +77,13 @@ class Packet:
 
 def packet_flows(flows: list[list[Packet]]) -> PacketFlows:
     """Packet flows with what would be kept of these packets, as the meter keeps it."""
-    kept = [flow[:MOST_PACKETS] for flow in flows]
-    packets = [packet for flow in kept for packet in flow]
-    most = [PAYLOAD_OCTETS if k < PAYLOAD_PACKETS else LATER_OCTETS for flow in kept for k in range(len(flow))]
+    stored = [flow[:MOST_PACKETS] for flow in flows]
+    packets = [packet for flow in stored for packet in flow]
+    most = [PAYLOAD_OCTETS if k < PAYLOAD_PACKETS else LATER_OCTETS for flow in stored for k in range(len(flow))]
     payload = [p.payload[:octets] for p, octets in zip(packets, most, strict=True)]
     data = b"".join(p.internet + p.transport + part for p, part in zip(packets, payload, strict=True))
     return PacketFlows.of_columns(
-        np.concatenate([[0], np.cumsum([len(flow) for flow in kept])]).astype(np.int64),
+        np.concatenate([[0], np.cumsum([len(flow) for flow in stored])]).astype(np.int64),
         {
             "packet_offset_us": np.array([p.offset_us for p in packets], np.uint32),
             "packet_out": np.array([p.out for p in packets], np.uint8),

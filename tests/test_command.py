@@ -44,9 +44,9 @@ def test_a_fault_of_ours_is_one_line_unless_asked(
 
     monkeypatch.setattr("ethogram.cli.run.run", broken)
     assert app.main(["doctor"]) == 1
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1
-    assert "ZeroDivisionError: first line" in told
+    result = capsys.readouterr().err
+    assert result.count("\n") == 1
+    assert "ZeroDivisionError: first line" in result
     monkeypatch.setenv("ETHOGRAM_TRACE", "1")
     with pytest.raises(ZeroDivisionError):
         app.main(["doctor"])

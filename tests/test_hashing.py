@@ -99,9 +99,9 @@ def test_a_tag_index_holds_what_was_inserted_and_not_removed() -> None:
         apply(index, np.array(tags, np.uint32), np.array(places), np.array(adds))
         assert (index != EMPTY).sum() == len(held)
         for tag in {tag for tag, _ in held}:
-            found = np.empty(len(index), np.int64)
-            count = places_with(index, np.uint32(tag), found)
-            assert sorted(found[:count].tolist()) == sorted(place for each, place in held if each == tag)
+            values = np.empty(len(index), np.int64)
+            count = places_with(index, np.uint32(tag), values)
+            assert sorted(values[:count].tolist()) == sorted(place for each, place in held if each == tag)
 
 
 def test_the_finaliser_is_that_of_splitmix64() -> None:

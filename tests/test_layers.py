@@ -83,17 +83,17 @@ def room_of(path: Path) -> str:
 
 def imports_of(path: Path) -> list[tuple[int, str]]:
     """Every module a file imports, wherever the statement stands, with its line."""
-    found = []
+    collected = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            found += [(node.lineno, alias.name) for alias in node.names]
+            collected += [(node.lineno, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: relative import"
             module = node.module or ""
-            found.append((node.lineno, module))
+            collected.append((node.lineno, module))
             if module == "ethogram":
-                found += [(node.lineno, f"ethogram.{alias.name}") for alias in node.names]
-    return found
+                collected += [(node.lineno, f"ethogram.{alias.name}") for alias in node.names]
+    return collected
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SOURCE)))

@@ -105,10 +105,10 @@ def other() -> int:
 
 def test_it_is_compiled_once_and_then_loaded(place: Path) -> None:
     file = module_in(place)
-    value, misses, told = ran(file)
+    value, misses, result = ran(file)
     assert (value, misses) == (100, 1)
-    assert told.startswith(COMPILING)
-    assert len(told.splitlines()) == 1
+    assert result.startswith(COMPILING)
+    assert len(result.splitlines()) == 1
     assert ran(file) == (100, 0, "")
 
 
@@ -151,9 +151,9 @@ def test_a_folder_that_others_can_write_is_refused(mode: int, place: Path) -> No
     assert ran(file, ETHOGRAM_CACHE_DIR=str(folder))[:2] == (100, 1)
     [inside] = folder.glob("code-*")
     (folder if mode != 0o1777 else inside).chmod(mode)
-    value, misses, told = ran(file, ETHOGRAM_CACHE_DIR=str(folder))
+    value, misses, result = ran(file, ETHOGRAM_CACHE_DIR=str(folder))
     assert (value, misses) == (100, 1)
-    assert f"ETHOGRAM_CACHE_DIR={folder} is not used for compiled code: other users can write to" in told
+    assert f"ETHOGRAM_CACHE_DIR={folder} is not used for compiled code: other users can write to" in result
     assert ran(file, ETHOGRAM_CACHE_DIR=str(folder))[1] == 0  # taken from beside the modules
 
 
@@ -161,9 +161,9 @@ def test_a_folder_of_another_user_is_refused(other: int, place: Path) -> None:
     file, folder = module_in(place), place / "theirs"
     folder.mkdir()
     os.chown(folder, other, other)
-    value, _, told = ran(file, ETHOGRAM_CACHE_DIR=str(folder))
+    value, _, result = ran(file, ETHOGRAM_CACHE_DIR=str(folder))
     assert value == 100
-    assert f"{folder} belongs to another user (uid {other})" in told
+    assert f"{folder} belongs to another user (uid {other})" in result
     assert not list(folder.iterdir())
 
 
@@ -188,11 +188,11 @@ def test_only_folders_out_of_reach_of_others_are_trusted(place: Path) -> None:
 def test_a_user_who_can_write_nowhere_is_told_once_and_served(home: str | None, other: int, place: Path) -> None:
     file = module_in(place)
     variables = {} if home is None else {"HOME": home, "XDG_CACHE_HOME": home}
-    value, misses, told = ran(file, other_user=True, **variables)
+    value, misses, result = ran(file, other_user=True, **variables)
     assert (value, misses) == (100, 1)
-    assert told.startswith(NOT_KEPT)
-    assert "ETHOGRAM_CACHE_DIR" in told
-    assert len(told.splitlines()) == 1
+    assert result.startswith(NOT_KEPT)
+    assert "ETHOGRAM_CACHE_DIR" in result
+    assert len(result.splitlines()) == 1
     assert ran(file, other_user=True, ETHOGRAM_QUIET="1", **variables) == (100, 1, "")
 
 

@@ -56,10 +56,10 @@ def test_the_label_of_the_customer_is_kept(host: str, expected: tuple[str, str] 
 @pytest.mark.parametrize("pattern", [row[0] for row in ROWS])
 def test_a_kept_name_is_kept_again(pattern: str) -> None:
     host = pattern.replace("{keep}", "makerx").replace("{domain}", "maker.com").replace("*", "us").replace("#", "1")
-    found = packaged_parents().find(host)
-    assert found is not None
-    again = packaged_parents().find(found[0])
-    assert again is None if "{domain}" in pattern else again is not None and again[0] == found[0]
+    result = packaged_parents().find(host)
+    assert result is not None
+    again = packaged_parents().find(result[0])
+    assert again is None if "{domain}" in pattern else again is not None and again[0] == result[0]
 
 
 def test_a_host_without_a_domain_has_no_parent() -> None:
@@ -68,8 +68,8 @@ def test_a_host_without_a_domain_has_no_parent() -> None:
 
 @given(st.text(max_size=300))
 def test_any_text_is_answered(text: str) -> None:
-    found = packaged_parents().find(text)
-    assert found is None or found[1]
+    result = packaged_parents().find(text)
+    assert result is None or result[1]
 
 
 @given(st.lists(st.from_regex(r"\A[a-z0-9-]{1,12}\Z"), max_size=4), st.sampled_from(ROWS))
@@ -77,9 +77,9 @@ def test_what_is_kept_is_kept_again(labels: list[str], row: list[str]) -> None:
     """A kept name never has more labels than the host, and ends where a host of its class may end."""
     parent = row[0].replace("{keep}", "maker").replace("{domain}", "maker.example").replace("*", "x").replace("#", "1")
     host = ".".join([*labels, parent])
-    found = packaged_parents().find(host)
-    if found is not None:
-        assert found[0].count(".") <= host.count(".")
+    result = packaged_parents().find(host)
+    if result is not None:
+        assert result[0].count(".") <= host.count(".")
 
 
 @pytest.mark.parametrize("pattern", ["{keep}", "", "a..b", "{keep}.{keep}.example", "{other}.example", "{domain}.*"])

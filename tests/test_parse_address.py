@@ -35,9 +35,9 @@ def test_every_spelling_of_an_ipv6_address(address: ipaddress.IPv6Address) -> No
     plain = str(address.ipv4_mapped or address)
     for text in (str(address), address.exploded, address.exploded.upper(), f"[{address}]", f"{address}%en0",
                  f"{address}/128"):  # fmt: skip
-        found = parse_address(text)
-        assert found is not None
-        assert ipaddress.ip_address(found) == ipaddress.ip_address(plain)
+        result = parse_address(text)
+        assert result is not None
+        assert ipaddress.ip_address(result) == ipaddress.ip_address(plain)
 
 
 @pytest.mark.parametrize(
@@ -52,9 +52,9 @@ def test_what_is_no_address(text: str) -> None:
 
 @given(st.text(max_size=20))
 def test_any_text_is_an_address_as_the_standard_library_has_it_or_none(text: str) -> None:
-    found = parse_address(text)
-    assert found is None or parse_address(found) == found
-    assert found is None or str(ipaddress.ip_address(found)) is not None
+    result = parse_address(text)
+    assert result is None or parse_address(result) == result
+    assert result is None or str(ipaddress.ip_address(result)) is not None
 
 
 @given(four, st.integers(0, 32))

@@ -68,7 +68,7 @@ def test_labels_devices_and_mappings_name_file_line_and_encoding(tmp_path: Path,
 def test_headers_of_labels_and_devices_are_read_alike(tmp_path: Path) -> None:
     path = tmp_path / "file.csv"
     path.write_text('Device , LABEL\n 192.168.1.5 , "camera, big"\n')
-    assert [(one.device, one.identity.label) for one in read_labels(path)] == [("192.168.1.5", "camera, big")]
+    assert [(item.device, item.identity.label) for item in read_labels(path)] == [("192.168.1.5", "camera, big")]
     path.write_text("Device , MAC, Ip\n porch , 00-17-88-0A-0B-0C ,\n")
     assert DeviceFile.load(path).entries["key"].to_list() == ["00:17:88:0a:0b:0c"]
 

@@ -63,36 +63,37 @@ def row(task: str, method: str, experiment: str, value: float, *, group: str = "
 
 def task_rows(task: str, experiment: str) -> list[dict[str, Any]]:
     """All methods and leak detectors on one task."""
-    found = []
+    collected = []
     for k, (name, (group, inside, across, parameters, speed, origin)) in enumerate(METHODS.items()):
         cost = {"parameters": parameters, "embedding": 32, "flows_per_s": speed, "memory_mib": 300.0 + k,
                 "origin": origin, "licence": "MIT", "checkpoint": None}  # fmt: skip
         value = inside if experiment == "P0" else across
-        found.append(row(task, name, experiment, value, group=group, seed=k, cost=cost))
-    found.append(row(task, "shuffled", experiment, 0.2, group="baseline"))
-    found.append(row(task, "shortcut", experiment, 0.45 if experiment == "P0" else 0.25, group="baseline"))
-    return found
+        collected.append(row(task, name, experiment, value, group=group, seed=k, cost=cost))
+    collected.append(row(task, "shuffled", experiment, 0.2, group="baseline"))
+    collected.append(row(task, "shortcut", experiment, 0.45 if experiment == "P0" else 0.25, group="baseline"))
+    return collected
 
 
 def grid_rows(task: str = "grid-ab", shift: float = 0.5, gain: float = 0.06) -> list[dict[str, Any]]:
     """The ablation: the KL term multiplies shift ratios by ``shift`` and adds ``gain`` to macro-F1."""
-    found = []
+    collected = []
     for view in ("full", "meta+packets"):
         for size in ("small", "base", "large"):
             for k, weight in enumerate((None, 1e-5, 1e-4, 1e-3)):
                 kind = "vae" if weight else "ae"
                 name = f"{kind}-{weight:g}-{view}-{size}" if weight else f"{kind}-{view}-{size}"
-                place = len(found)
-                one = row(task, name, "grid", 0.4 + gain * k / 3, seed=place, confusion=False)
-                one["encoder"] = {"kind": kind, "size": size, "view": view, "kl_weight": weight, "loss": "mse-balanced"}
-                one["cost"]["parameters"] = PARAMETERS[size]
+                place = len(collected)
+                table_row = row(task, name, "grid", 0.4 + gain * k / 3, seed=place, confusion=False)
+                encoder = {"kind": kind, "size": size, "view": view, "kl_weight": weight, "loss": "mse-balanced"}
+                table_row["encoder"] = encoder
+                table_row["cost"]["parameters"] = PARAMETERS[size]
                 random = np.random.default_rng(place)
                 for block, ratio in (("meta", 2.0), ("packets", 5.0), ("payload", 3.0)):
                     each = ratio * (1 + (place // 4) / 20) * shift ** (k / 3) * np.exp(random.normal(0, 0.05, 3))
-                    one["details"]["seeds"][f"shift_ratio_{block}"] = each.tolist()
-                    one["values"][f"shift_ratio_{block}"] = float(each.mean())
-                found.append(one)
-    return found
+                    table_row["details"]["seeds"][f"shift_ratio_{block}"] = each.tolist()
+                    table_row["values"][f"shift_ratio_{block}"] = float(each.mean())
+                collected.append(table_row)
+    return collected
 
 
 SIZED: dict[str, tuple[int, str]] = {
@@ -111,16 +112,16 @@ def others_rows(slope: float = -0.06, origin: str = "") -> list[dict[str, Any]]:
 
     ``origin``: where the weights of the largest are from, if they are not random.
     """
-    found = []
+    collected = []
     for task, where in (("others-in", "inside"), ("others-ab", "across"), ("others-ba", "across")):
         for k, (name, (parameters, said)) in enumerate(SIZED.items()):
             value = 0.8 if where == "inside" else 0.5 + slope * (k - len(SIZED) / 2) * 1.0
-            one = row(task, name, "others", value, group="packets", seed=k, where=where)
+            table_row = row(task, name, "others", value, group="packets", seed=k, where=where)
             origin_of = origin if origin and name == "netfound" else said
-            one["cost"] |= {"parameters": parameters, "origin": origin_of, "flows_per_s": 1e6 / (parameters + 1)}
-            found.append(one)
-        found += [row(task, "raw-40-forest", "others", 0.9, where=where), row(task, "shuffled", "others", 0.2)]
-    return found
+            table_row["cost"] |= {"parameters": parameters, "origin": origin_of, "flows_per_s": 1e6 / (parameters + 1)}
+            collected.append(table_row)
+        collected += [row(task, "raw-40-forest", "others", 0.9, where=where), row(task, "shuffled", "others", 0.2)]
+    return collected
 
 
 def all_rows() -> list[dict[str, Any]]:
@@ -128,10 +129,10 @@ def all_rows() -> list[dict[str, Any]]:
     both = [row("both-ab", name, "both", value, group=group) for name, value, group in (
         ("both", 0.8, "both"), ("fingerprints", 0.7, "alone"), ("embeddings", 0.72, "alone"),
         ("random-forest", 0.5, "baseline"))]  # fmt: skip
-    for one in both:
-        value = one["values"]["macro_f1"]
-        one["values"]["coverage_macro_f1"] = 0.75 if one["method"] == "both" else value + 0.04
-        one["details"]["accuracy_by_network"] = {"home": [12, value, value], "office": [9, value - 0.1, value - 0.1]}
-        one["details"]["weights"] = {"home": {"fingerprints": 0.7, "embeddings": 0.3}}
+    for item in both:
+        value = item["values"]["macro_f1"]
+        item["values"]["coverage_macro_f1"] = 0.75 if item["method"] == "both" else value + 0.04
+        item["details"]["accuracy_by_network"] = {"home": [12, value, value], "office": [9, value - 0.1, value - 0.1]}
+        item["details"]["weights"] = {"home": {"fingerprints": 0.7, "embeddings": 0.3}}
     tasks = {"p0-s": "P0", "p2-as": "P2", "p3-as": "P3", "p3-sa": "P3"}
-    return [*(one for task, asked in tasks.items() for one in task_rows(task, asked)), *grid_rows(), *both]
+    return [*(item for task, asked in tasks.items() for item in task_rows(task, asked)), *grid_rows(), *both]

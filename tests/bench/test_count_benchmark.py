@@ -88,12 +88,12 @@ def test_shuffled_labels_fall_to_chance(root: Path, bench: CountBenchmark) -> No
     method = count_methods(root / "methods")["log-octets"].model_copy(update={"calibrated": False})
     items = bench.items(task, statistics=False)
     assert score.closed(task, method, items).values["accuracy"] == 1.0
-    found = []
+    collected = []
     for seed in range(20):
         mixed = items.truth["id"].sample(fraction=1.0, shuffle=True, seed=seed)
         shuffled = Items(items.windows, items.truth.with_columns(id=mixed))
-        found.append(score.closed(task, method, shuffled).values["accuracy"])
-    assert np.mean(found) == pytest.approx(0.25, abs=0.08)
+        collected.append(score.closed(task, method, shuffled).values["accuracy"])
+    assert np.mean(collected) == pytest.approx(0.25, abs=0.08)
 
 
 def test_losing_flows_hurts_and_stray_services_are_seen(root: Path, bench: CountBenchmark) -> None:

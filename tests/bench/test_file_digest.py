@@ -12,12 +12,12 @@ from ethogram.bench.corpora.file_digest import content_digests
 
 
 def test_a_copy_has_the_digest_of_its_original(tmp_path: Path) -> None:
-    one, other = tmp_path / "one.csv", tmp_path / "other.csv"
-    one.write_text("a,b\n")
-    shutil.copy(one, other)
+    first, other = tmp_path / "one.csv", tmp_path / "other.csv"
+    first.write_text("a,b\n")
+    shutil.copy(first, other)
     os.utime(other, (1, 1))
     memory = tmp_path / "cache" / "digests.json"
-    assert content_digests([one], memory) == content_digests([other], memory) == content_digests([other], None)
+    assert content_digests([first], memory) == content_digests([other], memory) == content_digests([other], None)
 
 
 def test_a_file_is_read_again_when_it_has_changed_and_only_then(

@@ -42,12 +42,12 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> FusedBenchmark:
 
 
 def task(**changes: object) -> FusedTask:
-    told: dict[str, object] = {
+    by_name: dict[str, object] = {
         "name": "made", "title": "made", "corpora": ("one", "two", "three"), "captures": ("one", "two", "three"),
         "level": "type", "windows": dict.fromkeys(("one", "two", "three"), 86_400), "test": ("one", "two", "three"),
         "counts": CountSettings(),
     }  # fmt: skip
-    return FusedTask.of(**{**told, **changes})
+    return FusedTask.of(**{**by_name, **changes})
 
 
 RAW = FusedMethod(name="both", title="", group="both", fingerprints="cross-network-kinds", encoder="raw-40")
@@ -74,12 +74,12 @@ def test_a_whole_device_is_one_item(bench: FusedBenchmark) -> None:
 
 
 def test_both_are_measured_on_every_network(bench: FusedBenchmark) -> None:
-    found = bench.measure(task(), RAW)
-    assert found["n"] == 36
-    assert found["values"]["macro_f1"] > 0.9
-    assert found["test"] == ["one", "two", "three"]
-    assert len(found["details"]["coverage"]) == 10
-    assert set(found["details"]["weights"]["one"]) == {"fingerprints", "embeddings"}
+    figures = bench.measure(task(), RAW)
+    assert figures["n"] == 36
+    assert figures["values"]["macro_f1"] > 0.9
+    assert figures["test"] == ["one", "two", "three"]
+    assert len(figures["details"]["coverage"]) == 10
+    assert set(figures["details"]["weights"]["one"]) == {"fingerprints", "embeddings"}
     alone = bench.measure(task(), RAW.model_copy(update={"encoder": ""}))
     assert set(alone["details"]["weights"]["one"]) == {"fingerprints"}
     linear = bench.measure(task(), RAW.model_copy(update={"encoder": "linear-fields", "fingerprints": ""}))
@@ -94,11 +94,11 @@ def test_strangers_are_asked_and_counted_apart(bench: FusedBenchmark) -> None:
         for name, card in bench.cards.items()
     }
     fewer = FusedBenchmark(bench.root, cards, cache_folder=None)
-    found = fewer.measure(task(), RAW)
-    assert found["n"] == 24 and found["details"]["left_out"] == 4
-    assert found["values"]["strangers_unknown"] >= 0.5 > found["values"]["known_unknown"]
-    assert found["values"]["right_of_said"] == 1.0
-    assert found["values"]["auroc_open"] > 0.9
+    figures = fewer.measure(task(), RAW)
+    assert figures["n"] == 24 and figures["details"]["left_out"] == 4
+    assert figures["values"]["strangers_unknown"] >= 0.5 > figures["values"]["known_unknown"]
+    assert figures["values"]["right_of_said"] == 1.0
+    assert figures["values"]["auroc_open"] > 0.9
     fold = fewer.data.folds(task())[0]
     assert fold.network == "one" and len(fold.test) == 8 and len(fold.strangers) == 4
     assert "auroc_open" not in bench.measure(task(), RAW)["values"]
@@ -122,31 +122,31 @@ def test_the_benchmark_and_the_product_say_the_same(bench: FusedBenchmark) -> No
 
 def test_two_encoders_stand_beside_one_another(bench: FusedBenchmark) -> None:
     two = RAW.model_copy(update={"beside": "linear-fields", "experts": ("pooled",)})
-    found = bench.measure(task(), two)
-    assert found["values"]["macro_f1"] > 0.9
-    assert found["cost"]["embedding"] == 88
-    keys = [bench.identity(task(), one)["key"] for one in (two, two.model_copy(update={"beside": "pca"}))]
+    figures = bench.measure(task(), two)
+    assert figures["values"]["macro_f1"] > 0.9
+    assert figures["cost"]["embedding"] == 88
+    keys = [bench.identity(task(), item)["key"] for item in (two, two.model_copy(update={"beside": "pca"}))]
     assert keys[0] != keys[1]
 
 
 def test_figures_are_means_over_the_seeds_of_what_is_drawn(bench: FusedBenchmark) -> None:
     drawn = RAW.model_copy(update={"encoder": "untrained", "fingerprints": "", "experts": ("probe",), "seeds": 3})
-    found = bench.measure(task(), drawn)
-    each = found["details"]["seeds"]["calibration_error"]
+    figures = bench.measure(task(), drawn)
+    each = figures["details"]["seeds"]["calibration_error"]
     assert len(each) == 3 and len(set(each)) > 1
-    assert found["values"]["calibration_error"] == pytest.approx(np.mean(each))
-    low, high = found["intervals"]["macro_f1"]
-    assert low <= found["values"]["macro_f1"] <= high
-    assert sum(map(sum, found["details"]["confusion"]["matrix"])) == pytest.approx(found["n"], abs=0.1)
-    assert sum(count for *_, count in found["details"]["reliability"]) == 3 * found["n"]
-    assert [share for share, *_ in found["details"]["coverage"]] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
-    assert found["n"] == 36 and found["details"]["weights"]["one"].keys() == {"embeddings"}
+    assert figures["values"]["calibration_error"] == pytest.approx(np.mean(each))
+    low, high = figures["intervals"]["macro_f1"]
+    assert low <= figures["values"]["macro_f1"] <= high
+    assert sum(map(sum, figures["details"]["confusion"]["matrix"])) == pytest.approx(figures["n"], abs=0.1)
+    assert sum(count for *_, count in figures["details"]["reliability"]) == 3 * figures["n"]
+    assert [share for share, *_ in figures["details"]["coverage"]] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+    assert figures["n"] == 36 and figures["details"]["weights"]["one"].keys() == {"embeddings"}
 
 
 @pytest.mark.parametrize("changes", [{"encoder": "raw-40"}, {"encoder": "pca"}, {"encoder": ""}])
 def test_what_nothing_is_drawn_in_is_made_once(bench: FusedBenchmark, changes: dict[str, str]) -> None:
-    found = bench.measure(task(), RAW.model_copy(update={"seeds": 3, **changes}))
-    assert len(found["details"]["seeds"]["macro_f1"]) == 1
+    figures = bench.measure(task(), RAW.model_copy(update={"seeds": 3, **changes}))
+    assert len(figures["details"]["seeds"]["macro_f1"]) == 1
 
 
 def test_rows_are_kept_by_key_and_a_method_that_cannot_is_no_end(bench: FusedBenchmark) -> None:
@@ -179,8 +179,8 @@ def test_a_unit_that_tests_is_not_enrolled_elsewhere(bench: FusedBenchmark) -> N
 
 
 def test_coverage_takes_the_surest_first() -> None:
-    truth, found = np.array(list("aabb")), np.array(list("aaab"))
-    curve = coverage_curve(truth, found, np.array([0.9, 0.8, 0.1, 0.7]))
+    truth, values = np.array(list("aabb")), np.array(list("aaab"))
+    curve = coverage_curve(truth, values, np.array([0.9, 0.8, 0.1, 0.7]))
     assert [right for _, _, right in curve][-1] == 0.75
     assert curve[4] == (0.5, 1.0, 1.0)
 
@@ -194,9 +194,11 @@ def test_the_packages_tasks_and_methods_fit_together() -> None:
 
 def test_groups_need_fewer_names_than_items(bench: FusedBenchmark) -> None:
     groups = GroupBenchmark(bench.root, bench.cards, cache_folder=None)
-    own = GroupTask.of(name="g", title="g", corpus="one", window=21_600, by="window", draws=2, random=5, captures=True)
+    group_task = GroupTask.of(
+        name="g", title="g", corpus="one", window=21_600, by="window", draws=2, random=5, captures=True
+    )
     with pytest.raises(UsageError, match="four labels"):
-        groups.measure(own, GroupMethod(name="f", title="", group="alone", by="fingerprints"))
+        groups.measure(group_task, GroupMethod(name="f", title="", group="alone", by="fingerprints"))
 
 
 def test_purity_completeness_and_names_needed() -> None:

@@ -23,14 +23,14 @@ def strings(values: list[str]) -> np.ndarray:
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abcd")), min_size=1, max_size=40))
 def test_macro_f1_is_its_plain_twin(pairs: list[tuple[str, str]]) -> None:
-    found = []
+    collected = []
     for label in sorted({t for t, _ in pairs}):
         tp = sum(t == p == label for t, p in pairs)
         fp = sum(t != label and p == label for t, p in pairs)
         fn = sum(t == label and p != label for t, p in pairs)
-        found.append(2 * tp / (2 * tp + fp + fn))
+        collected.append(2 * tp / (2 * tp + fp + fn))
     truth, predicted = strings([t for t, _ in pairs]), strings([p for _, p in pairs])
-    assert metrics.macro_f1(truth, predicted) == pytest.approx(sum(found) / len(found))
+    assert metrics.macro_f1(truth, predicted) == pytest.approx(sum(collected) / len(collected))
     assert metrics.accuracy(truth, predicted) == pytest.approx(sum(t == p for t, p in pairs) / len(pairs))
 
 
@@ -68,10 +68,10 @@ def test_the_open_set_curve_is_its_plain_twin(known: list[tuple[int, bool]], unk
         right = sum(s <= step and ok for s, ok in known) / len(known)
         points.append((sum(u <= step for u in unknown) / len(unknown), right))
     area = sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in itertools.pairwise(points))
-    found = metrics.open_set_curve_area(
+    result = metrics.open_set_curve_area(
         np.array([float(s) for s, _ in known]), np.array([ok for _, ok in known]), np.array(unknown)
     )
-    assert found == pytest.approx(area)
+    assert result == pytest.approx(area)
 
 
 def test_perfect_separation_gives_the_best_of_all_open_set_figures() -> None:

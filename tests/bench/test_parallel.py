@@ -53,10 +53,10 @@ def of(rows: list[Row]) -> dict[str, Row]:
 def test_two_jobs_give_the_rows_of_one_and_make_none_again(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
-    assert call(root, "--jobs", "1", "--no-cache", "-o", str(one)) == 0
+    first, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
+    assert call(root, "--jobs", "1", "--no-cache", "-o", str(first)) == 0
     assert call(root, "--jobs", "2", "--no-cache", "-o", str(two)) == 0
-    assert of(read_rows(one)) == of(read_rows(two)) and len(read_rows(two)) == 9
+    assert of(read_rows(first)) == of(read_rows(two)) and len(read_rows(two)) == 9
     assert all(row["cpu_s"] >= 0 and row["wall_s"] >= 0 for row in read_rows(two))
     capsys.readouterr()
     before = two.read_bytes()
@@ -70,15 +70,15 @@ def test_a_worker_that_dies_leaves_the_other_rows(
     asked: tuple[Suite, list[Any], list[Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parallel, "work", _killed_by_list)
-    said: list[str] = []
-    found = []
+    collected: list[str] = []
+    result = []
     suite, tasks, methods = asked[0], asked[1][:1], asked[2]
     with pytest.raises(EthogramError, match="method list: worker was killed by signal 9"):
-        found += run_parallel(suite, tasks, methods, {}, 2, on_trouble=said.append)
+        result += run_parallel(suite, tasks, methods, {}, 2, on_trouble=collected.append)
     every = {(t.name, m.name) for t in tasks for m in methods if suite.asks(t, m)}
     lost = {name for name in every if name[1] == "list"}
-    assert lost and len(said) == len(lost)
-    assert {(row["task"], row["method"]) for row, _ in found} == every - lost
+    assert lost and len(collected) == len(lost)
+    assert {(row["task"], row["method"]) for row, _ in result} == every - lost
 
 
 def _killed_by_list(pipe: Any, given: Any) -> None:
@@ -102,12 +102,12 @@ def test_what_ends_one_task_is_a_line_and_the_others_go_on(
 ) -> None:
     suite, tasks, methods = asked[0], asked[1][:1], asked[2]
     broken = tasks[0].model_copy(update={"name": "elsewhere", "corpora": ("nowhere",)})
-    said: list[str] = []
-    found: list[Row] = []
+    collected: list[str] = []
+    result: list[Row] = []
     with pytest.raises(EthogramError, match=r"task elsewhere.*no corpus card 'nowhere'"):
-        for row, _ in run_parallel(suite, [broken, *tasks], methods, {}, 2, on_trouble=said.append):
-            found.append(row)
-    assert len(said) == 1 and {row["task"] for row in found} == {tasks[0].name}
+        for row, _ in run_parallel(suite, [broken, *tasks], methods, {}, 2, on_trouble=collected.append):
+            result.append(row)
+    assert len(collected) == 1 and {row["task"] for row in result} == {tasks[0].name}
 
 
 def test_workers_end_when_nobody_listens(asked: tuple[Suite, list[Any], list[Any]]) -> None:
@@ -132,17 +132,17 @@ def test_two_that_want_one_corpus_read_it_once(root: Path, tmp_path: Path, monke
     make = load._load
     monkeypatch.setattr(load, "_load", lambda *given: (read.append(given[0].name), make(*given))[1])
     with ThreadPoolExecutor(3) as pool:
-        found = list(pool.map(lambda _: load.load(card, root, cache_folder=tmp_path), range(3)))
+        items = list(pool.map(lambda _: load.load(card, root, cache_folder=tmp_path), range(3)))
     assert read == ["home"]
-    assert all(one.flows.equals(found[0].flows) and one.digest == found[0].digest for one in found)
+    assert all(item.flows.equals(items[0].flows) and item.digest == items[0].digest for item in items)
     # A fresh copy of the files has the digest of the files, so that results on both belong together.
     copy = tmp_path / "copy"
     shutil.copytree(root, copy, copy_function=shutil.copyfile)
-    assert load.load(card, copy, cache_folder=None).digest == found[0].digest
+    assert load.load(card, copy, cache_folder=None).digest == items[0].digest
     # Other settings of the same files stand beside, and what is counted is not asked where flows are read.
     other = load.load(card, root, cache_folder=tmp_path, meter=MeterSettings(idle_timeout_s=7.0))
     load.load(card, root, cache_folder=tmp_path, counts=CountSettings(other_protocols=True))
-    assert read == ["home"] * 3 and other.digest != found[0].digest
+    assert read == ["home"] * 3 and other.digest != items[0].digest
     assert len(list((tmp_path / "corpus").glob("home-*.flows.parquet"))) == 2
 
 
@@ -155,8 +155,8 @@ def test_flows_that_two_want_are_read_once(tmp_path: Path, monkeypatch: pytest.M
     make = corpus._load
     monkeypatch.setattr(corpus, "_load", lambda *given: (read.append(given[0].name), make(*given))[1])
     with ThreadPoolExecutor(2) as pool:
-        one, two = pool.map(lambda _: corpus.load_flows(card, tmp_path, cache_folder=tmp_path / "cache"), range(2))
-    assert read == ["one"] and one.digest == two.digest and len(one) == len(two) > 0
+        first, two = pool.map(lambda _: corpus.load_flows(card, tmp_path, cache_folder=tmp_path / "cache"), range(2))
+    assert read == ["one"] and first.digest == two.digest and len(first) == len(two) > 0
 
 
 def test_nothing_that_learns_groups_in_the_quick_set() -> None:
@@ -171,10 +171,10 @@ def test_units_hold_every_row_once_and_methods_of_one_encoder_together() -> None
     methods = list(flow_methods().values())
     suite = Suite(Path(), {})
     asked = [[j for j, method in enumerate(methods) if suite.asks(task, method)] for task in tasks]
-    found = work_units(tasks, methods, asked, {}, {}, 2)
-    given = sorted((unit.task, j) for unit in found for j in unit.methods)
+    result = work_units(tasks, methods, asked, {}, {}, 2)
+    given = sorted((unit.task, j) for unit in result for j in unit.methods)
     assert given == sorted((i, j) for i, own in enumerate(asked) for j in own)
-    assert len(found) > 2 * len(tasks)
+    assert len(result) > 2 * len(tasks)
     by_name = {method.name: method for method in methods}
     both = [needs_of(tasks[0], by_name[name], {}) for name in ("fields", "fields-knn")]
     assert both[0] == both[1] != needs_of(tasks[0], by_name["vae"], {})

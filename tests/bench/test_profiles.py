@@ -21,7 +21,7 @@ def port(side: str, number: int) -> dict[str, Any]:
 def profile(folder: Path, outward: list[dict[str, Any]], inward: list[dict[str, Any]]) -> Path:
     """A MUD file with these matches from and to the device."""
     lists = [
-        {"name": name, "aces": {"ace": [{"matches": one} for one in entries]}}
+        {"name": name, "aces": {"ace": [{"matches": item} for item in entries]}}
         for name, entries in (("from-ipv4-kettle", outward), ("to-ipv4-kettle", inward))
     ]
     file = folder / "kettle.json"

@@ -85,25 +85,25 @@ def test_detectors_stand_apart_from_methods() -> None:
     assert "`shuffled` fell to chance" in text
     assert "`shortcut` is below every method" in text
     inside = flow_rows(made.task_rows("p0-s", "P0"))["p0-s"]
-    raised = [one for one in inside if one.method != "shortcut"]
+    raised = [row for row in inside if row.method != "shortcut"]
     raised.append(next(r for r in inside if r.method == "shortcut").model_copy(update={"values": {"macro_f1": 0.92}}))
     assert "is not below" in "\n".join(leak_lines(raised))
     blind = [made.row("t", "raw-40", "P3", 0.22), made.row("t", "fields", "P3", 0.6)]
     shown = "\n".join(leak_lines(flow_rows(blind)["t"]))
     assert "Not above chance with their whole interval: `raw-40` (0.2" in shown
     assert "`fields`" not in shown
-    assert "Not run: `shuffled`, `shortcut`." in leak_lines([one for one in rows if not one.detector])
+    assert "Not run: `shuffled`, `shortcut`." in leak_lines([row for row in rows if not row.detector])
 
 
 def test_shuffled_labels_that_do_not_fall_are_said() -> None:
     rows = [made.row("t", "shuffled", "P0", 0.5), made.row("t", "raw-40", "P0", 0.9)]
     seeds = rows[0]["details"]["seeds"]
     seeds["balanced_accuracy"] = [0.48, 0.49, 0.5]
-    found = shuffled_of(flow_rows(rows)["t"])
-    assert found is not None
-    assert (found.verdict, found.permutations) == ("ABOVE CHANCE", 3)
-    assert (found.value, found.chance) == (0.49, pytest.approx(0.2))
-    assert found.margin == pytest.approx(0.29)
+    rows_read = shuffled_of(flow_rows(rows)["t"])
+    assert rows_read is not None
+    assert (rows_read.verdict, rows_read.permutations) == ("ABOVE CHANCE", 3)
+    assert (rows_read.value, rows_read.chance) == (0.49, pytest.approx(0.2))
+    assert rows_read.margin == pytest.approx(0.29)
     assert "ABOVE CHANCE" in "\n".join(leak_overview(flow_rows(rows)))
     learnt = made.row("t", "shuffled-fields", "P0", 0.2, group="detector")
     learnt["details"]["seeds"]["balanced_accuracy"] = [0.19, 0.2, 0.21]
@@ -127,33 +127,33 @@ def test_shuffled_labels_that_do_not_fall_are_said() -> None:
 def test_chance_is_what_blind_verdicts_get() -> None:
     random = np.random.default_rng(0)
     truth = random.choice(["a", "b", "c"], 200_000, p=[0.7, 0.2, 0.1])
-    said = random.choice(["a", "b", "c"], 200_000, p=[0.2, 0.5, 0.3])
-    matrix = [[int(np.sum((truth == i) & (said == j))) for j in "abc"] for i in "abc"]
+    result = random.choice(["a", "b", "c"], 200_000, p=[0.2, 0.5, 0.3])
+    matrix = [[int(np.sum((truth == i) & (result == j))) for j in "abc"] for i in "abc"]
     confusion = Confusion(labels=("a", "b", "c"), matrix=matrix)
     assert blind_recall(confusion) == pytest.approx(1 / 3)
     # What is said of a type that is not tested is wrong whatever the truth.
     assert blind_recall(Confusion(labels=("a", "b"), matrix=((1, 3), (0, 0)))) == pytest.approx(0.25)
     blind = blind_macro_f1(confusion)
-    assert blind == pytest.approx(macro_f1(truth, said), abs=0.005)
+    assert blind == pytest.approx(macro_f1(truth, result), abs=0.005)
     assert math.isnan(blind_macro_f1(Confusion()))
 
 
 def test_what_it_took_counts_each_encoder_once() -> None:
     def row(method: str, cpu: float | None, encoders: dict[str, float], at: int, **more: object) -> dict[str, object]:
-        one = made.row("p3-as", method, "P3", 0.5, **more)
-        one["details"]["training"] = {name: {"seconds": seconds} for name, seconds in encoders.items()}
+        table_row = made.row("p3-as", method, "P3", 0.5, **more)
+        table_row["details"]["training"] = {name: {"seconds": seconds} for name, seconds in encoders.items()}
         # Beside other programs a row takes longer than its own processor time, and so does training.
-        one["wall_s"], one["made"] = 30.0 if cpu is None else 3 * cpu, f"2026-01-01T00:00:0{at}+00:00"
-        return one | ({} if cpu is None else {"cpu_s": cpu})
+        table_row["wall_s"], table_row["made"] = 30.0 if cpu is None else 3 * cpu, f"2026-01-01T00:00:0{at}+00:00"
+        return table_row | ({} if cpu is None else {"cpu_s": cpu})
 
     first = row("fields", 130.0, {"a": 160.0, "b": 150.0}, 1)
     probe = row("fields-knn", 10.0, {"a": 160.0, "b": 150.0}, 2)
-    kept = row("vae", 4.0, {"c": 80.0}, 0)
-    found = cost_by_part([probe, first, kept])
-    assert list(found) == ["P3"]
-    assert (found["P3"].rows, found["P3"].cpu, found["P3"].training) == (3, 144.0, 390.0)
+    stored = row("vae", 4.0, {"c": 80.0}, 0)
+    result = cost_by_part([probe, first, stored])
+    assert list(result) == ["P3"]
+    assert (result["P3"].rows, result["P3"].cpu, result["P3"].training) == (3, 144.0, 390.0)
     # The first trained its own; that of the last was there before.
-    assert (found["P3"].apart, found["P3"].total) == (80.0, 224.0)
+    assert (result["P3"].apart, result["P3"].total) == (80.0, 224.0)
     first["details"]["turns"] = {"x": {"trained": 150, "tested": 50, "labels": 3}}
     first["cost"]["flows_per_s"] = 10.0
     again = {**first, "task": "p3-sa", "experiment": "P2", "made": "2026-01-02"}
@@ -175,28 +175,28 @@ def test_what_it_took_counts_each_encoder_once() -> None:
 
 
 def test_budgets_that_no_type_reaches_are_left_out(tmp_path: Path) -> None:
-    one = made.row("t", "fields", "P3", 0.5)
-    one["values"] |= {"macro_f1@200": one["values"]["macro_f1"], "macro_f1@1000": one["values"]["macro_f1"]}
-    rows = flow_rows([one])["t"]
+    row = made.row("t", "fields", "P3", 0.5)
+    row["values"] |= {"macro_f1@200": row["values"]["macro_f1"], "macro_f1@1000": row["values"]["macro_f1"]}
+    rows = flow_rows([row])["t"]
     assert reached(rows) == [10, 50]
     assert budget_table(rows).splitlines()[0] == "| labelled flows for each type | 10 | 50 | all |"
     assert budget_plot(tmp_path / "b.png", rows) is not None
     for size in (10, 50):
-        one["values"][f"macro_f1@{size}"] = one["values"]["macro_f1"]
-    rows = flow_rows([one])["t"]
+        row["values"][f"macro_f1@{size}"] = row["values"]["macro_f1"]
+    rows = flow_rows([row])["t"]
     assert (budget_table(rows), budget_plot(tmp_path / "b.png", rows)) == ("", None)
 
 
 def test_open_sets_of_both_methods_are_shown_where_they_are(tmp_path: Path) -> None:
-    one = made.row("both-ab", "both", "both", 0.5, group="both")
-    assert list(more_tables(flow_rows([one])["both-ab"])) == ["Verdicts on several flows of a device, macro-F1"]
-    one["values"] |= {"strangers_unknown": 0.7, "known_unknown": 0.1, "auroc_open": 0.812, "right_of_said": 0.6}
-    table = more_tables(flow_rows([one])["both-ab"])["What is called unknown"]
+    row = made.row("both-ab", "both", "both", 0.5, group="both")
+    assert list(more_tables(flow_rows([row])["both-ab"])) == ["Verdicts on several flows of a device, macro-F1"]
+    row["values"] |= {"strangers_unknown": 0.7, "known_unknown": 0.1, "auroc_open": 0.812, "right_of_said": 0.6}
+    table = more_tables(flow_rows([row])["both-ab"])["What is called unknown"]
     assert table.splitlines()[0].endswith(
         "of known items | of strangers | accuracy of the rest | AUROC, strangers from known |"
     )
     assert table.splitlines()[2] == "| `both` | 0.100 | 0.700 | 0.600 | 0.812 |"
-    write_flow_report([one], tmp_path)
+    write_flow_report([row], tmp_path)
     page = (tmp_path / "README.md").read_text()
     assert "| [both-ab](both-ab.md) | `both` | 0.100 | 0.700 | 0.600 | 0.812 |" in page.partition("## Strangers")[2]
 
@@ -214,17 +214,17 @@ def test_plots_are_small_and_keep_their_colours(tmp_path: Path) -> None:
     image = Image.open(tmp_path / "a.png")
     assert image.mode == "P"
     assert "Software" not in image.info
-    there = {found for _, found in image.convert("RGB").getcolors(10_000) or []}
+    there = {by_name for _, by_name in image.convert("RGB").getcolors(10_000) or []}
     assert {tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5)) for colour in COLOURS} <= there
 
 
 def test_only_methods_of_every_task_are_averaged() -> None:
     rows = made.task_rows("a", "P3") + made.task_rows("b", "P3")
     rows = [row for row in rows if (row["task"], row["method"]) != ("b", "pca")]
-    found = mean_figures(flow_rows(rows))
-    assert "pca" not in found
+    rows_read = mean_figures(flow_rows(rows))
+    assert "pca" not in rows_read
     mean = np.mean([row["values"]["macro_f1"] for row in rows if row["method"] == "fields"])
-    assert found["fields"][0] == pytest.approx(mean)
+    assert rows_read["fields"][0] == pytest.approx(mean)
 
 
 def test_across_is_compared_with_inside_on_the_same_flows_where_there_are_such() -> None:
@@ -262,9 +262,9 @@ def test_a_row_of_another_form_is_one_line(tmp_path: Path, capsys: pytest.Captur
 def test_seeds_come_by_figure_or_by_seed() -> None:
     row = made.row("t", "m", "P3", 0.5)
     row["details"]["seeds"] = [{"seed": 0, "macro_f1": 0.4, "accuracy": 0.5}, {"seed": 1, "macro_f1": 0.6}]
-    found = FlowRow.of(row)
-    assert found.seeds() == [0.4, 0.6]
-    assert found.seeds("accuracy") == [0.5]
+    result = FlowRow.of(row)
+    assert result.seeds() == [0.4, 0.6]
+    assert result.seeds("accuracy") == [0.5]
 
 
 def test_groups_of_unknown_devices_have_pages(tmp_path: Path) -> None:
@@ -290,5 +290,5 @@ def test_groups_of_unknown_devices_have_pages(tmp_path: Path) -> None:
 def test_a_later_failure_does_not_undo_a_row() -> None:
     row = made.row("t", "m", "P3", 0.5)
     failed = {**row, "absent": "no memory", "failed": True}
-    assert [found.get("absent") for found in current([row, failed])] == [None]
-    assert [found.get("absent") for found in current([failed, {**failed, "data_digest": "b"}])] == ["no memory"]
+    assert [items.get("absent") for items in current([row, failed])] == [None]
+    assert [items.get("absent") for items in current([failed, {**failed, "data_digest": "b"}])] == ["no memory"]

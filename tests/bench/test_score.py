@@ -26,6 +26,6 @@ def test_runs_that_are_devices_of_their_own_are_held_out_by_unit(tmp_path: Path)
     runs = Items(type(whole.windows)(alone, whole.windows.counts), whole.truth)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found, known = closed(task, method, runs).values, closed(task, method, whole).values
-    assert np.isfinite(found["calibration_error"])
-    assert found["calibration_error"] == known["calibration_error"] < 0.3
+        result, known = closed(task, method, runs).values, closed(task, method, whole).values
+    assert np.isfinite(result["calibration_error"])
+    assert result["calibration_error"] == known["calibration_error"] < 0.3

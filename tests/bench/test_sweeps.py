@@ -43,19 +43,19 @@ def method(bench: CountBenchmark, name: str) -> CountMethod:
 
 
 def values(bench: CountBenchmark, asked: CountTask, name: str = "log-octets") -> dict[str, float]:
-    found = bench.measure(asked, method(bench, name))["values"]
-    assert isinstance(found, dict)
-    return found
+    figures = bench.measure(asked, method(bench, name))["values"]
+    assert isinstance(figures, dict)
+    return figures
 
 
 def test_sampling_loses_small_flows_and_keeps_volumes_on_average(data: TaskData) -> None:
     assert sampled(data, 1, CountSettings()) is data
     big = data.flows.with_columns(pl.lit(1000, pl.UInt64).alias("packets_out"))
     much = TaskData(big, data.counts, data.labels, "big")
-    found = sampled(much, 10, CountSettings()).flows
-    assert found.height == big.height
-    assert found["packets_out"].sum() == pytest.approx(big["packets_out"].sum(), rel=0.01)
-    assert found["octets_out"].sum() == pytest.approx(big["octets_out"].sum(), rel=0.04)
+    result = sampled(much, 10, CountSettings()).flows
+    assert result.height == big.height
+    assert result["packets_out"].sum() == pytest.approx(big["packets_out"].sum(), rel=0.01)
+    assert result["octets_out"].sum() == pytest.approx(big["octets_out"].sum(), rel=0.04)
     # Four packets each way: (9/10)^8 of the flows leave no packet.
     few = sampled(data, 10, CountSettings()).flows
     assert few.height / data.flows.height == pytest.approx(1 - 0.9**8, abs=0.05)
@@ -74,29 +74,29 @@ def test_loss_and_stray_services_do_what_they_say(data: TaskData) -> None:
 
 def test_fewer_enrolled_days_are_drawn_and_all_days_are_the_whole(bench: CountBenchmark) -> None:
     asked = task(kind="robust", harm="days", values=[1, 3], draws=2)
-    found = values(bench, asked)
+    figures = values(bench, asked)
     # One of three days is drawn twice; three of three is one draw, and the plain closed set.
-    assert (found["n@1"], found["n@3"]) == (48.0, 24.0)
-    assert found["accuracy@3"] == values(bench, task(), "log-octets")["accuracy"] == 1.0
+    assert (figures["n@1"], figures["n@3"]) == (48.0, 24.0)
+    assert figures["accuracy@3"] == values(bench, task(), "log-octets")["accuracy"] == 1.0
 
 
 def test_blocks_of_days_with_and_without_refresh(bench: CountBenchmark) -> None:
     asked = task(kind="drift", values=[4, 7])
     ((row, _),) = rows(bench, [asked], [method(bench, "log-octets")])
-    found, details = row["values"], row["details"]
-    assert isinstance(found, dict) and isinstance(details, dict)
+    figures, details = row["values"], row["details"]
+    assert isinstance(figures, dict) and isinstance(details, dict)
     assert details["axis"] == ["4-6 first third", "4-6 refreshed", "7-9 first third", "7-9 refreshed"]
-    assert {found[f"n@{at}"] for at in details["axis"]} == {12.0}
+    assert {figures[f"n@{at}"] for at in details["axis"]} == {12.0}
     # The block after the first third knows no more when refreshed; the next one has six days of four devices.
-    assert found["macro_f1@4-6 first third"] == found["macro_f1@4-6 refreshed"] == 1.0
+    assert figures["macro_f1@4-6 first third"] == figures["macro_f1@4-6 refreshed"] == 1.0
     assert row["n_enrol"] == 24
     assert "| 7-9 refreshed |" in task_table([row])
 
 
 def test_timeouts_name_both_and_a_flow_table_stays_as_it_is(bench: CountBenchmark) -> None:
     asked = task(kind="robust", harm="timeouts", timeouts=["1800/120", "60/15 apart"])
-    found = values(bench, asked)
-    assert found["accuracy@1800/120"] == found["accuracy@60/15 apart"] == 1.0
+    figures = values(bench, asked)
+    assert figures["accuracy@1800/120"] == figures["accuracy@60/15 apart"] == 1.0
     with pytest.raises(ConfigurationError, match="300/30"):
         task(kind="robust", harm="timeouts", timeouts=["60"])
 
@@ -105,17 +105,17 @@ def test_windows_that_the_capture_ends_are_censored(bench: CountBenchmark) -> No
     asked = task(kind="convergence", values=[0.5, 1.0], epochs=[86_400])
     prevalence = CountMethod.of(name="p", title="p", group="plain", representation={"kind": "prevalence"})
     ((row, _),) = rows(bench, [asked], [prevalence])
-    found = row["values"]
-    assert isinstance(found, dict)
+    figures = row["values"]
+    assert isinstance(figures, dict)
     # Random counts never make two halves equal: nothing converges, one window for each device, no median.
     at = "1 halves 24h all"
-    assert (found[f"windows@{at}"], found[f"share@{at}"], found[f"devices@{at}"]) == (4.0, 0.0, 0.0)
-    assert np.isnan(found[f"median@{at}"])
+    assert (figures[f"windows@{at}"], figures[f"share@{at}"], figures[f"devices@{at}"]) == (4.0, 0.0, 0.0)
+    assert np.isnan(figures[f"median@{at}"])
     loose = "0.5 halves 24h all"
-    assert found[f"devices@{loose}"] == 1.0
+    assert figures[f"devices@{loose}"] == 1.0
     # 50 flows are two days of the camera and four of the others; each device's last window stays open.
-    assert found[f"median@{loose}"] == 4.0
-    assert found[f"share@{loose}"] == pytest.approx(9 / 13)
+    assert figures[f"median@{loose}"] == 4.0
+    assert figures[f"share@{loose}"] == pytest.approx(9 / 13)
     shown = task_table([row])
     assert "| 1 | all | 0.00 (4); –; 0.00 |" in shown
     assert shown.count("**Compared with") == 2

@@ -27,16 +27,16 @@ CAPTURE = re.search(
 
 
 def flows_of(folder: Path, name: str) -> pl.DataFrame:
-    found = user_corpus(folder)
-    card = found.cards[name]
-    return read_folder(card, files_of(card, card.used_devices[0], found.root)).truth
+    result = user_corpus(folder)
+    card = result.cards[name]
+    return read_folder(card, files_of(card, card.used_devices[0], result.root)).truth
 
 
 def test_a_folder_becomes_a_card_and_a_task(tmp_path: Path) -> None:
     folder = write_own(tmp_path / "flat")
-    found = user_corpus(folder)
-    assert (list(found.cards), list(found.tasks), found.root) == (["flat"], ["flat-days"], tmp_path.resolve())
-    task = found.tasks["flat-days"]
+    result = user_corpus(folder)
+    assert (list(result.cards), list(result.tasks), result.root) == (["flat"], ["flat-days"], tmp_path.resolve())
+    task = result.tasks["flat-days"]
     assert (task.protocol, task.level, task.test) == ("P0", "model", ("flat",))
     truth = flows_of(folder, "flat")
     assert truth.height == 600
@@ -49,13 +49,13 @@ def test_a_folder_becomes_a_card_and_a_task(tmp_path: Path) -> None:
 
 
 def test_two_networks_are_asked_of_one_another(tmp_path: Path) -> None:
-    found = user_corpus(write_networks(tmp_path / "mine"))
-    assert set(found.cards) == {"home", "office"}
-    assert set(found.tasks) == {"home-days", "office-days", "home-to-office", "office-to-home", "home-encodes-office",
+    result = user_corpus(write_networks(tmp_path / "mine"))
+    assert set(result.cards) == {"home", "office"}
+    assert set(result.tasks) == {"home-days", "office-days", "home-to-office", "office-to-home", "home-encodes-office",
                                 "office-encodes-home"}  # fmt: skip
-    across = found.tasks["home-to-office"]
+    across = result.tasks["home-to-office"]
     assert (across.protocol, across.encoder, across.probe, across.test) == ("P3", ("home",), ("home",), ("office",))
-    assert found.root == (tmp_path / "mine").resolve()
+    assert result.root == (tmp_path / "mine").resolve()
     assert set(flows_of(tmp_path / "mine", "office")["network"]) == {"office"}
 
 
@@ -66,10 +66,10 @@ def test_three_networks_each_test_in_turn_at_the_level_they_share(tmp_path: Path
     other = LABELS.replace("acme", "zeta").replace("bolt", "zeta").splitlines()[1:]
     text = (folder / "labels.csv").read_text() + "".join(f"{line},shop\n" for line in other)
     (folder / "labels.csv").write_text(text)
-    found = user_corpus(folder)
-    assert found.tasks["each-network"].each == ("home", "office", "shop")
-    assert found.tasks["each-network"].level == "type"
-    assert "home-to-office" not in found.tasks
+    result = user_corpus(folder)
+    assert result.tasks["each-network"].each == ("home", "office", "shop")
+    assert result.tasks["each-network"].level == "type"
+    assert "home-to-office" not in result.tasks
 
 
 def test_networks_that_share_nothing_are_said(tmp_path: Path) -> None:
@@ -81,9 +81,9 @@ def test_networks_that_share_nothing_are_said(tmp_path: Path) -> None:
             device, rest = line.split(",", 1)
             text[i] = f"{device}," + re.sub("|".join(other), lambda word: other[word[0]], rest)
     (folder / "labels.csv").write_text("\n".join(text) + "\n")
-    found = user_corpus(folder)
-    assert set(found.tasks) == {"home-days", "office-days"}
-    assert "share fewer than two labels" in found.notes[0]
+    result = user_corpus(folder)
+    assert set(result.tasks) == {"home-days", "office-days"}
+    assert "share fewer than two labels" in result.notes[0]
 
 
 def test_captures_are_told_by_mac_or_address(tmp_path: Path) -> None:
@@ -102,9 +102,9 @@ def test_captures_are_told_by_mac_or_address(tmp_path: Path) -> None:
 def test_flows_without_a_label_are_counted_and_flows_alone_hold_no_packets(tmp_path: Path) -> None:
     folder = write_own(tmp_path / "flat")
     (folder / "labels.csv").write_text("device,type\ncamera 0,camera\nplug 0,plug\n")
-    found = user_corpus(folder)
-    card = found.cards["flat"]
-    files = files_of(card, card.used_devices[0], found.root)
+    result = user_corpus(folder)
+    card = result.cards["flat"]
+    files = files_of(card, card.used_devices[0], result.root)
     read = read_folder(card, files)
     labels = read.accounting["labels"]
     assert (labels.read, labels.used) == (600, len(read.flows))
@@ -168,10 +168,10 @@ def test_a_folder_named_as_a_published_set_needs_no_labels(tmp_path: Path) -> No
     folder = tmp_path / "unsw-customflow"
     (folder / "unidirectional").mkdir(parents=True)
     write_published(folder / "unidirectional" / "16-09-23.parquet", flows, macs)
-    found = user_corpus(folder)
-    assert found.cards["unsw-customflow"].licence == "CC0-1.0"
-    card = found.cards["unsw-customflow"]
-    read = read_folder(card, files_of(card, card.used_devices[0], found.root))
+    result = user_corpus(folder)
+    assert result.cards["unsw-customflow"].licence == "CC0-1.0"
+    card = result.cards["unsw-customflow"]
+    read = read_folder(card, files_of(card, card.used_devices[0], result.root))
     assert set(read.truth["id"]) == {"Dropcam", "TP-Link Smart plug", "Smart Things"}
     assert set(read.truth["unit"]) == set(macs.values())
     assert (read.flows.packet_octets == flows.packet_octets).all()
@@ -183,10 +183,10 @@ def test_published_sets_say_what_is_missing(tmp_path: Path) -> None:
     assert {"unsw-customflow", "unsw-pcaps", "iot-sentinel", "lsif", "yourthings", "moniotr", "cic-iot-2022", "iot-23",
             "kddi-iot-2019"} == set(known)  # fmt: skip
     package = cards()
-    for one in known.values():
-        assert one.where and one.licence and one.citation and one.get
-        assert one.card in ("", *package)
-        assert missing(one, None) and missing(one, tmp_path).startswith("no folder")
+    for item in known.values():
+        assert item.where and item.licence and item.citation and item.get
+        assert item.card in ("", *package)
+        assert missing(item, None) and missing(item, tmp_path).startswith("no folder")
     (tmp_path / "yourthings").mkdir()
     assert missing(known["yourthings"], tmp_path) == "no labels.csv in yourthings"
     (tmp_path / "unsw-pcaps").mkdir()
@@ -215,9 +215,9 @@ def test_the_command_measures_a_folder_and_reports(tmp_path: Path, capsys: pytes
     call = ["bench", "--corpus", str(folder), "--methods", "raw-40,shuffled", "--cache", str(tmp_path / "cache"), "-o",
             str(rows)]  # fmt: skip
     assert main([*call, "home-to-office"]) == 0
-    found = {row["method"]: row for row in read_rows(rows)}
-    assert found["raw-40"]["values"]["macro_f1"] > 0.9  # type: ignore[index]
-    assert found["shuffled"]["values"]["macro_f1"] < 0.7  # type: ignore[index]
+    rows_read = {row["method"]: row for row in read_rows(rows)}
+    assert rows_read["raw-40"]["values"]["macro_f1"] > 0.9  # type: ignore[index]
+    assert rows_read["shuffled"]["values"]["macro_f1"] < 0.7  # type: ignore[index]
     assert main([*call, "home-to-office"]) == 0
     assert "0 rows measured, 2 already in" in " ".join(capsys.readouterr().err.split())
     assert main(["bench", "report", str(rows), "-o", str(tmp_path / "results")]) == 0
@@ -236,8 +236,8 @@ def test_the_list_says_what_is_missing_of_published_sets(tmp_path: Path, capsys:
 
 def test_captures_are_asked_of_services_and_of_flows(tmp_path: Path) -> None:
     folder = write_captures(tmp_path / "lab", ("here", "there"))
-    found = user_corpus(folder)
-    assert {"here-days", "here-days-services", "here-to-there", "here-to-there-services"} < set(found.tasks)
+    result = user_corpus(folder)
+    assert {"here-days", "here-days-services", "here-to-there", "here-to-there-services"} < set(result.tasks)
     rows = tmp_path / "rows.jsonl"
     tasks = ["here-days-services", "there-to-here-services", "here-days"]
     call = ["bench", *tasks, "--corpus", str(folder), "--methods", "log-packets,cross-network-kinds,raw-40", "--cache",

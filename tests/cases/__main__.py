@@ -32,17 +32,17 @@ def main(arguments: list[str]) -> int:
         if names and not any(case.name.startswith(name) for name in names):
             continue
         outcome = play(folder, case)
-        found = golden_of(outcome)
+        result = golden_of(outcome)
         before = golden.get(case.name)
-        same = before is not None and found.agrees_with(before)
+        same = before is not None and result.agrees_with(before)
         different += not same
         if record:
-            golden[case.name] = Golden(found.code, found.flows, found.says, before.why if before else "")
+            golden[case.name] = Golden(result.code, result.flows, result.says, before.why if before else "")
         sys.stdout.write(
             f"{case.name} ({case.kind}; was: {case.verdict}){'' if same else '  *** differs from the golden outcome'}\n"
             f"  command:  {case.command or '(live)'}\n  expected: {case.expected}\n  got:      {outcome.summary}\n"
         )
-        for row in found.flows:
+        for row in result.flows:
             sys.stdout.write(f"            {row}\n")
     if record:
         write_golden(FILE, golden)

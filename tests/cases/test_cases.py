@@ -18,10 +18,10 @@ def test_a_case_gives_its_golden_outcome(name: str, cases: Path, tmp_path: Path)
     by_name = {case.name: case for case in read_cases(cases)}
     if name not in by_name:
         pytest.skip(f"ETHOGRAM_CASES has no case {name}")
-    found, golden = golden_of(replay(cases, by_name[name], tmp_path)), GOLDEN[name]
-    assert found.code == golden.code, found.says
-    assert found.flows == golden.flows
-    assert found.says == golden.says
+    result, golden = golden_of(replay(cases, by_name[name], tmp_path)), GOLDEN[name]
+    assert result.code == golden.code, result.says
+    assert result.flows == golden.flows
+    assert result.says == golden.says
 
 
 def test_every_case_has_a_golden_outcome(cases: Path) -> None:

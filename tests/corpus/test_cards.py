@@ -62,84 +62,84 @@ def check_form(found: CorpusFlowTable) -> None:
 
 
 def test_stevens_has_the_counted_packets_and_explained_flows(corpus: Path) -> None:
-    found = loaded("stevens_lsif_2019", corpus)
-    check_form(found)
-    assert found.accounting["read"].read == found.card.expected["packets"] == 1_214_391
-    assert found.accounting["join"].read == found.card.expected["flows"] == 87_592
-    assert found.labels.height == 7
+    corpus_table = loaded("stevens_lsif_2019", corpus)
+    check_form(corpus_table)
+    assert corpus_table.accounting["read"].read == corpus_table.card.expected["packets"] == 1_214_391
+    assert corpus_table.accounting["join"].read == corpus_table.card.expected["flows"] == 87_592
+    assert corpus_table.labels.height == 7
 
 
 @pytest.mark.parametrize("name", ["EdimaxCam2", "EdnetCam1", "iKettle2", "HomeMaticPlug"])
 def test_aalto_flows_are_exactly_those_counted(corpus: Path, name: str) -> None:
     row = next(r for r in rows_of(corpus, "aalto_iot_sentinel_2016") if r["device"] == name)
-    found = loaded("aalto_iot_sentinel_2016", corpus, name)
-    check_form(found)
-    assert found.accounting["read"].read == int(row["packets"])
-    assert found.accounting["join"].read == int(row["flows"])
-    assert set(found.labels["run"]) == {d.split("#")[1] for d in found.labels["device"]}
+    corpus_table = loaded("aalto_iot_sentinel_2016", corpus, name)
+    check_form(corpus_table)
+    assert corpus_table.accounting["read"].read == int(row["packets"])
+    assert corpus_table.accounting["join"].read == int(row["flows"])
+    assert set(corpus_table.labels["run"]) == {d.split("#")[1] for d in corpus_table.labels["device"]}
 
 
 def test_unsw_has_every_row_and_names_those_of_nobody(corpus: Path) -> None:
-    found = loaded("unsw_2016_kics_flows", corpus)
-    check_form(found)
-    assert found.accounting["orient"].read == found.card.expected["flows"] == 13_913
-    assert dict(found.accounting["orient"].ignored) == {"no device": 8}
-    by_device = dict(found.flows.group_by("device").len().iter_rows())
+    corpus_table = loaded("unsw_2016_kics_flows", corpus)
+    check_form(corpus_table)
+    assert corpus_table.accounting["orient"].read == corpus_table.card.expected["flows"] == 13_913
+    assert dict(corpus_table.accounting["orient"].ignored) == {"no device": 8}
+    by_device = dict(corpus_table.flows.group_by("device").len().iter_rows())
     assert by_device["Dropcam"] == 2
     assert by_device["HP Printer"] == 10
 
 
 def test_ctu_has_every_connection(corpus: Path) -> None:
-    found = loaded("ctu_iot23_benign", corpus)
-    check_form(found)
-    assert found.accounting["orient"].read == found.card.expected["flows"] == 1_956
+    corpus_table = loaded("ctu_iot23_benign", corpus)
+    check_form(corpus_table)
+    assert corpus_table.accounting["orient"].read == corpus_table.card.expected["flows"] == 1_956
 
 
 def test_cesnet_leaves_out_anomalies_and_scans(corpus: Path) -> None:
-    found = loaded("cesnet_nemea_siot", corpus)
-    check_form(found)
-    assert found.accounting["read"].read == found.card.expected["flows"] == 1_136
-    unfiltered = found.card.model_copy(update={"exclude": ()})
+    corpus_table = loaded("cesnet_nemea_siot", corpus)
+    check_form(corpus_table)
+    assert corpus_table.accounting["read"].read == corpus_table.card.expected["flows"] == 1_136
+    unfiltered = corpus_table.card.model_copy(update={"exclude": ()})
     files = {file for device in unfiltered.devices for file in files_of(unfiltered, device, corpus)}
     assert sum(len(file.read_bytes().splitlines()) for file in files) >= 3_261
 
 
 def test_rule_counters_are_those_of_the_devices_themselves(corpus: Path) -> None:
-    found = loaded("neu_imperial_mud_2019", corpus)
-    check_form(found)
-    assert found.flows.height == 0
-    assert found.accounting["read"].read == found.card.expected["rules"] == 5_998
-    us_uk = tuple(d.id for d in found.card.devices if "_merged_" in d.id)
+    corpus_table = loaded("neu_imperial_mud_2019", corpus)
+    check_form(corpus_table)
+    assert corpus_table.flows.height == 0
+    assert corpus_table.accounting["read"].read == corpus_table.card.expected["rules"] == 5_998
+    us_uk = tuple(d.id for d in corpus_table.card.devices if "_merged_" in d.id)
     assert loaded("neu_imperial_mud_2019", corpus, *us_uk).accounting["read"].read == 5_106
-    plug = found.counts.filter(pl.col("device") == "tplink_plug_merged_us")
+    plug = corpus_table.counts.filter(pl.col("device") == "tplink_plug_merged_us")
     control = plug.filter((pl.col("port") == 9999) & (pl.col("role") == "server"))
     assert control.select("scope", "packets_out", "packets_in").row(0) == ("lan", 771, 800)
     assert set(plug["name"].drop_nulls()) >= {"tplinkra.com", "tplinkcloud.com"}
 
 
 def test_behaviot_has_every_flow_and_no_port_it_does_not_know(corpus: Path) -> None:
-    found = loaded("neu_behaviot_2021", corpus)
-    check_form(found)
-    assert found.flows.height == found.card.expected["flows"] == 92_179
-    assert set(found.flows["service_port"]) <= {0, 53, 67, 80, 123, 443, 1900, 5353}
+    corpus_table = loaded("neu_behaviot_2021", corpus)
+    check_form(corpus_table)
+    assert corpus_table.flows.height == corpus_table.card.expected["flows"] == 92_179
+    assert set(corpus_table.flows["service_port"]) <= {0, 53, 67, 80, 123, 443, 1900, 5353}
 
 
 def test_cic_packets_are_all_accounted_for(corpus: Path) -> None:
-    found = loaded("cic_iot_2022_interactions", corpus, "nestcam", "netatmocam", "smartboard", "eufyhomebase")
-    check_form(found)
+    corpus_table = loaded("cic_iot_2022_interactions", corpus, "nestcam", "netatmocam", "smartboard", "eufyhomebase")
+    check_form(corpus_table)
     rows = {r["device"]: int(r["packets"]) for r in rows_of(corpus, "cic_iot_2022_interactions")}
-    assert found.accounting["read"].read == sum(rows[d.id] for d in found.card.devices)
+    assert corpus_table.accounting["read"].read == sum(rows[d.id] for d in corpus_table.card.devices)
     # Direction was rebuilt: these devices ask, and are answered.
-    assert found.flows["answered"].mean() > 0.5
-    assert (found.flows["initiator"] == "device").mean() > 0.5
+    assert corpus_table.flows["answered"].mean() > 0.5
+    assert (corpus_table.flows["initiator"] == "device").mean() > 0.5
 
 
 @pytest.mark.parametrize(("name", "packets"), [("nku_lifecycle_2025", 11_366), ("uclouvain_2023_firewall", 51_117)])
 def test_captures_named_on_the_card_are_read_once(corpus: Path, name: str, packets: int) -> None:
-    found = loaded(name, corpus)
-    check_form(found)
-    assert found.accounting["read"].read == found.card.expected["packets"] == packets
-    assert found.labels.height == len(found.card.used_devices)
+    corpus_table = loaded(name, corpus)
+    check_form(corpus_table)
+    assert corpus_table.accounting["read"].read == corpus_table.card.expected["packets"] == packets
+    assert corpus_table.labels.height == len(corpus_table.card.used_devices)
 
 
 def test_what_was_loaded_is_kept_and_read_back(corpus: Path, tmp_path: Path) -> None:
@@ -162,11 +162,11 @@ def test_a_device_of_the_card_that_has_no_file_is_said(corpus: Path) -> None:
 
 
 def test_mud_profiles_are_rules_without_volume(corpus: Path) -> None:
-    found = loaded("unsw_mud_2018", corpus)
-    check_form(found)
-    assert found.labels.height == found.card.expected["profiles"] == 28
-    assert found.counts.select("octets_out", "octets_in", "duration_ms").sum().row(0) == (0, 0, 0)
-    assert found.counts["packets_out"].max() == 1
-    bulb = found.counts.filter(pl.col("device") == "lifxbulb")
+    corpus_table = loaded("unsw_mud_2018", corpus)
+    check_form(corpus_table)
+    assert corpus_table.labels.height == corpus_table.card.expected["profiles"] == 28
+    assert corpus_table.counts.select("octets_out", "octets_in", "duration_ms").sum().row(0) == (0, 0, 0)
+    assert corpus_table.counts["packets_out"].max() == 1
+    bulb = corpus_table.counts.filter(pl.col("device") == "lifxbulb")
     assert (17, 53, "client") in set(bulb.select("protocol", "port", "role").iter_rows())
     assert "lifx.co" in set(bulb["name"].drop_nulls()) | {"lifx.com", "lifx.co"}

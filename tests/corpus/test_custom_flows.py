@@ -64,8 +64,8 @@ def test_stevens_agrees_exactly_capture_by_capture(corpus: Path, tmp_path: Path)
         with zipfile.ZipFile(path) as packed:
             packed.extractall(folder)
         days = sorted(folder.rglob("*.pcap"))
-        found, run = count(days, tmp_path, address=row["ip"])
-        by_capture += found
+        result, run = count(days, tmp_path, address=row["ip"])
+        by_capture += result
         assert run.stages["device"].corrected == {}
     assert by_capture == 98_111
     # The captures in a zip are one stream: 15 flows go on across midnight, where the next day's capture begins.

@@ -69,9 +69,9 @@ def test_cards_tasks_and_methods_are_valid() -> None:
     assert CountTask.of(**task).level == "model"
     assert CountMethod.of(**method["method"][0]).key.name
     assert FlowTask.of(**flow_task).protocol == "P3"
-    found = FlowMethod.of(**flow_method["method"][0])
-    assert found.encoder is not None
-    assert found.encoder.view == "meta+packets/no-address"
+    result = FlowMethod.of(**flow_method["method"][0])
+    assert result.encoder is not None
+    assert result.encoder.view == "meta+packets/no-address"
 
 
 def test_every_published_set_is_listed() -> None:
@@ -84,6 +84,7 @@ def test_tasks_and_groups_exist() -> None:
     words = {"list", "quick", "all", "report", "home-days"}
     for name in re.findall(r"^\$ ethogram bench ([a-z0-9-]+)", PAGE, flags=re.MULTILINE):
         assert name in words or name in known, name
-    groups = {method.group for found in (count_methods(), flow_methods(), fused_methods()) for method in found.values()}
+    kinds = (count_methods(), flow_methods(), fused_methods())
+    groups = {method.group for of_kind in kinds for method in of_kind.values()}
     table = "".join(re.findall(r"^\| (?:fingerprints|flows|both) \|.*\n", PAGE, flags=re.MULTILINE)[:3])
     assert groups <= set(re.findall(r"`([a-z]+)`", table))

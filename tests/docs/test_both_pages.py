@@ -52,20 +52,20 @@ def test_both_methods(two_months: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "by fingerprints" in re.sub(r"\s+", " ", printed[3])
     inventory = orjson.loads(printed[4])
     assert inventory["encoder"]
-    by_device = {one["device"]: one for one in inventory["devices"]}
+    by_device = {verdict["device"]: verdict for verdict in inventory["devices"]}
     assert by_device["02:00:00:00:01:01"]["nearest"] == "camera"
-    for one in by_device.values():
-        assert {share["method"] for share in one["methods"]} == {"fingerprints", "embeddings"}
+    for verdict in by_device.values():
+        assert {share["method"] for share in verdict["methods"]} == {"fingerprints", "embeddings"}
         # The rest is the probability that the device is none of them.
-        assert sum(one["known_types"].values()) <= 1.0 + 1e-6
+        assert sum(verdict["known_types"].values()) <= 1.0 + 1e-6
     assert "'embeddings'" in program("both-methods.md", capsys)
 
 
 def test_unknown_devices(two_months: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = run("unknown-devices.md", capsys)
-    found = orjson.loads(printed[2])
-    assert found["format"] == "ethogram.unknown/1"
-    hub = [group for group in found["groups"] if "02:00:00:00:01:03" in group["devices"]]
+    document = orjson.loads(printed[2])
+    assert document["format"] == "ethogram.unknown/1"
+    hub = [group for group in document["groups"] if "02:00:00:00:01:03" in group["devices"]]
     assert len(hub) == 1
     assert any("UDP/123" in name for name in hub[0]["shared"])
     assert "hall-camera" in printed[4]

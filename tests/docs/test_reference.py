@@ -77,13 +77,13 @@ def test_every_environment_variable_is_documented() -> None:
 
 def test_every_reason_is_documented_and_exists() -> None:
     counters, reasons = importlib.import_module("counters_page"), importlib.import_module("reasons")
-    found = {counters.pattern(reason) for reason in reasons.reasons(SOURCE)}
-    assert found - counters.documented() == set(), "add them to docs/counters_page.py"
+    by_name = {counters.pattern(reason) for reason in reasons.reasons(SOURCE)}
+    assert by_name - counters.documented() == set(), "add them to docs/counters_page.py"
     text = "\n".join(path.read_text("utf-8") for path in SOURCE.rglob("*.py"))
     for stage in counters.STAGES:
         for reason in stage.reasons:
             parts = re.split(r"[*()]|(?<=: )| (?=without )", counters.pattern(reason.text))
-            known = counters.pattern(reason.text) in found or all(part in text for part in parts if part.strip())
+            known = counters.pattern(reason.text) in by_name or all(part in text for part in parts if part.strip())
             assert known, f"{stage.name}: {reason.text!r} is not in the source"
 
 

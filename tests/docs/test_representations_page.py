@@ -27,10 +27,10 @@ def test_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         parts = [part.strip('"') for part in re.findall(r'"[^"]*"|\S+', command)]
         assert main([*parts, *(quick if parts[0] == "pretrain" else [])]) == 0
     (program,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
-    found: dict[str, np.ndarray] = {}
-    exec(compile(program, "representations.md", "exec"), found)
-    assert found["z"].shape == (60, 32)
-    assert found["x_hat"].shape == (60, 3040)
+    by_name: dict[str, np.ndarray] = {}
+    exec(compile(program, "representations.md", "exec"), by_name)
+    assert by_name["z"].shape == (60, 32)
+    assert by_name["x_hat"].shape == (60, 3040)
 
 
 def test_settings_exist() -> None:

@@ -25,10 +25,10 @@ Run = Callable[..., tuple[int, str, str]]
 def run(capfd: pytest.CaptureFixture[str]) -> Run:
     def call(*arguments: object) -> tuple[int, str, str]:
         code = main([str(argument) for argument in arguments])
-        told = capfd.readouterr()
-        assert "Traceback" not in told.err
-        assert "Warning" not in told.err
-        return code, told.out, told.err
+        result = capfd.readouterr()
+        assert "Traceback" not in result.err
+        assert "Warning" not in result.err
+        return code, result.out, result.err
 
     return call
 
@@ -90,18 +90,18 @@ def test_json_has_the_weight_of_each_method(home: Path, run: Run) -> None:
     code, out, err = run("identify", *later, "--library", home / "home.jsonl", "--format", "json")
     assert code == 0
     assert "fingerprints and embeddings: 3 of 3 items have custom flows; encoder" in err
-    found = {one["device"]: one for one in orjson.loads(out)["devices"]}
-    assert found[CAMERA]["nearest"] == "cam"
-    for one in found.values():
-        assert {share["method"] for share in one["methods"]} == {"fingerprints", "embeddings"}
-        assert all(share["weight"] > 0 for share in one["methods"])
+    document = {verdict["device"]: verdict for verdict in orjson.loads(out)["devices"]}
+    assert document[CAMERA]["nearest"] == "cam"
+    for verdict in document.values():
+        assert {share["method"] for share in verdict["methods"]} == {"fingerprints", "embeddings"}
+        assert all(share["weight"] > 0 for share in verdict["methods"])
         # Six windows were held out, and the pooled figures count as fifty: no label is surer than 57 of 58.
-        assert max(one["known_types"].values()) <= 57 / 58 + 1e-9
+        assert max(verdict["known_types"].values()) <= 57 / 58 + 1e-9
         # The rest is the probability that the device is none of them.
-        assert sum(one["known_types"].values()) <= 1.0 + 1e-6
+        assert sum(verdict["known_types"].values()) <= 1.0 + 1e-6
     code, out, err = run("identify", *later, "--library", home / "home.jsonl", "--format", "json", "--no-flows")
     assert (code, err) == (0, "")
-    assert all(one["methods"] == [] for one in orjson.loads(out)["devices"])
+    assert all(verdict["methods"] == [] for verdict in orjson.loads(out)["devices"])
     for per in ("epoch", "fingerprint"):
         code, out, err = run("identify", *later, "--library", home / "home.jsonl", "--per", per, "--format", "json")
         assert code == 0
@@ -115,8 +115,8 @@ def test_libraries_change_with_their_flow_sides(home: Path, run: Run) -> None:
     code, _, err = run("library", "remove", library, "--label", "cam", "-o", part)
     assert code == 0
     assert "3 of 6 windows removed" in err
-    kept = [entry.digest for entry in library_file.read(part).entries]
-    assert sorted(read_store(embeddings_path(part)).z) == sorted(kept)
+    stored = [entry.digest for entry in library_file.read(part).entries]
+    assert sorted(read_store(embeddings_path(part)).z) == sorted(stored)
     assert run("library", "remove", library, "--label", "plug", "-o", other)[0] == 0
     assert run("library", "merge", part, other, "-o", home / "again.jsonl")[0] == 0
     again = read_store(embeddings_path(home / "again.jsonl"))
@@ -134,7 +134,8 @@ def test_libraries_change_with_their_flow_sides(home: Path, run: Run) -> None:
     assert "embedded flows of 6 entries, 144 in all; encoder" in run("library", "list", library)[1]
     code, out, _ = run("identify", home / "day-04.pcap", "--library", library, "--format", "json")
     assert code == 0
-    assert {one["nearest"] for one in orjson.loads(out)["devices"] if one["device"] == PLUG} == {"desk plug"}
+    devices = orjson.loads(out)["devices"]
+    assert {verdict["nearest"] for verdict in devices if verdict["device"] == PLUG} == {"desk plug"}
     assert run("library", "remove", library, "--label", "cam", "--label", "desk plug", "-o", library)[0] == 0
     assert not embeddings_path(library).exists()
 
@@ -143,7 +144,7 @@ def test_a_group_that_is_named_has_embedded_flows_too(home: Path, run: Run) -> N
     asked = ("unknown", home / "day-03.pcap", home / "day-04.pcap", "--library", home / "home.jsonl")
     code, out, err = run(*asked, "--format", "json")
     assert code == 0, err
-    (group,) = [one["group"] for one in orjson.loads(out)["groups"] if HUB in one["devices"]]
+    (group,) = [verdict["group"] for verdict in orjson.loads(out)["groups"] if HUB in verdict["devices"]]
     code, _, err = run(*asked, "--name", f"{group}=hub", "-o", home / "named.jsonl")
     assert code == 0, err
     named = library_file.read(home / "named.jsonl")
@@ -151,7 +152,7 @@ def test_a_group_that_is_named_has_embedded_flows_too(home: Path, run: Run) -> N
     assert len(read_store(embeddings_path(home / "named.jsonl"))) == len(named)
     code, out, _ = run("identify", home / "day-04.pcap", "--library", home / "named.jsonl", "--format", "json")
     assert code == 0
-    assert [one["nearest"] for one in orjson.loads(out)["devices"] if one["device"] == HUB] == ["hub"]
+    assert [verdict["nearest"] for verdict in orjson.loads(out)["devices"] if verdict["device"] == HUB] == ["hub"]
 
 
 def test_extending_keeps_the_flows_of_both_and_without_flows_those_of_the_first(home: Path, run: Run) -> None:

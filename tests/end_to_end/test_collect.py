@@ -186,11 +186,11 @@ def test_a_wrong_call_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
         (["--segment", "0"], 5, "segment_s"),
         (["--devices", str(tmp_path / "none.csv")], 5, "none.csv"),
     ):
-        found = main(["collect", "-o", str(tmp_path / "out"), "--for", "0.1", *arguments])
+        result = main(["collect", "-o", str(tmp_path / "out"), "--for", "0.1", *arguments])
         error = capsys.readouterr().err.strip()
         assert text in error
         assert "\n" not in error
-        assert found == status, error
+        assert result == status, error
 
 
 def test_it_stops_by_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,24 +13,24 @@ from ethogram.schema import UNKNOWN
 
 @pytest.mark.parametrize(("network", "least"), [("stevens_lsif_2019", 6), ("unsw_2016_kics_flows", 9)])
 def test_later_windows_of_real_devices_are_named_by_earlier_ones(network: str, least: int) -> None:
-    found = real_devices(network)
-    assert sum(one.right is True for one in found) >= least
-    assert sum(one.right is False for one in found) <= 2
-    assert not any(one.verdict.simulated for one in found)
-    for one in found:
-        assert one.verdict.reason
-        total = sum(e.contribution for e in one.verdict.evidence)
-        assert total == pytest.approx(one.verdict.raw_score, abs=1e-3)
+    result = real_devices(network)
+    assert sum(item.right is True for item in result) >= least
+    assert sum(item.right is False for item in result) <= 2
+    assert not any(item.verdict.simulated for item in result)
+    for item in result:
+        assert item.verdict.reason
+        total = sum(e.contribution for e in item.verdict.evidence)
+        assert total == pytest.approx(item.verdict.raw_score, abs=1e-3)
 
 
 def test_the_simulated_home_knows_strangers_and_sees_who_changed() -> None:
     home = simulated_home()
-    by_device = {one.verdict.device: one for one in home.sightings}
-    assert all(one.verdict.simulated for one in home.sightings)
-    assert {name for name, one in by_device.items() if one.truth == UNKNOWN} == {"aquarium", "garage-opener"}
+    by_device = {item.verdict.device: item for item in home.sightings}
+    assert all(item.verdict.simulated for item in home.sightings)
+    assert {name for name, item in by_device.items() if item.truth == UNKNOWN} == {"aquarium", "garage-opener"}
     assert by_device["aquarium"].verdict.verdict == by_device["garage-opener"].verdict.verdict == UNKNOWN
-    assert sum(one.right is True for one in home.sightings) >= 11
-    assert not any(one.right is False for one in home.sightings)
+    assert sum(item.right is True for item in home.sightings) >= 11
+    assert not any(item.right is False for item in home.sightings)
     assert [(change.device, change.day) for change in home.changes] == [("study-plug", 7)]
     assert "Telnet" in home.changes[0].after.reason
     for accounting in home.accounting.values():

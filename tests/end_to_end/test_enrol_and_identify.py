@@ -67,12 +67,12 @@ def run(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str
 def test_known_devices_are_named_and_a_stranger_is_unknown(home: Path, capfd: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capfd, "identify", home / "late.parquet", "--library", home / "home.jsonl", "--format", "json")
     assert code == 0
-    found = {one["device"]: one for one in orjson.loads(out)["devices"]}
-    verdicts = {device: one["verdict"] for device, one in found.items()}
+    document = {verdict["device"]: verdict for verdict in orjson.loads(out)["devices"]}
+    verdicts = {device: verdict["verdict"] for device, verdict in document.items()}
     assert verdicts == {"cam": "den camera", "plug": "kettle plug", "lamp": "bed lamp", "ghost": "unknown"}
-    assert all(found[device]["score"] > 0.8 for device in HOME)
-    for one in found.values():
-        assert sum(e["contribution"] for e in one["evidence"]) == pytest.approx(one["raw_score"], abs=1e-3)
+    assert all(document[device]["score"] > 0.8 for device in HOME)
+    for verdict in document.values():
+        assert sum(e["contribution"] for e in verdict["evidence"]) == pytest.approx(verdict["raw_score"], abs=1e-3)
 
 
 @pytest.mark.parametrize("method", ["nearest", "likelihood", "cross-network", "bag-of-ports", "mud"])

@@ -81,11 +81,11 @@ def test_options_reach_the_stages(home: Path) -> None:
 
 
 def test_a_flow_table_passes_unchanged_and_inputs_may_be_mixed(home: Path) -> None:
-    one, two = home / "one.parquet", home / "two.parquet"
-    assert call("flows", home / "conn.log", "-o", one) == 0
-    assert call("flows", one, "-o", two) == 0
-    assert load_flows(one).collect().equals(load_flows(two).collect())
-    assert call("flows", one, home / "joy.json", "-o", two) == 0
+    first, two = home / "one.parquet", home / "two.parquet"
+    assert call("flows", home / "conn.log", "-o", first) == 0
+    assert call("flows", first, "-o", two) == 0
+    assert load_flows(first).collect().equals(load_flows(two).collect())
+    assert call("flows", first, home / "joy.json", "-o", two) == 0
     assert load_flows(two).collect().height == 8
 
 
@@ -199,11 +199,11 @@ def test_the_doctor_says_what_is_there(capsys: pytest.CaptureFixture[str], monke
     monkeypatch.delenv("ETHOGRAM_CORPUS", raising=False)
     monkeypatch.setenv("ETHOGRAM_WIRE", "/nonexistent")
     assert call("doctor", "--json") == 1
-    found = {check["subject"]: check for check in orjson.loads(capsys.readouterr().out)["checks"]}
-    assert found["polars"]["state"] == "ok"
-    assert found["public suffix list"]["state"] == "ok"
-    assert found["ETHOGRAM_CORPUS"]["state"] == "absent"
-    assert found["ETHOGRAM_WIRE"] == {
+    document = {check["subject"]: check for check in orjson.loads(capsys.readouterr().out)["checks"]}
+    assert document["polars"]["state"] == "ok"
+    assert document["public suffix list"]["state"] == "ok"
+    assert document["ETHOGRAM_CORPUS"]["state"] == "absent"
+    assert document["ETHOGRAM_WIRE"] == {
         "subject": "ETHOGRAM_WIRE",
         "state": "broken",
         "detail": "/nonexistent is no folder",

@@ -95,13 +95,13 @@ def breaches(trace: Iterator[str]) -> Iterator[str]:
     begun: dict[str, str] = {}
     for raw in trace:
         line = raw.rstrip("\n")
-        found = CALL.match(line)
-        if found is not None:
-            name, rest = found["name"], found["rest"]
+        result = CALL.match(line)
+        if result is not None:
+            name, rest = result["name"], result["rest"]
             if rest.endswith("<unfinished ...>"):
-                begun[found["thread"]] = rest
-        elif (found := RESUMED.match(line)) is not None:
-            name, rest = found["name"], begun.pop(found["thread"], "") + found["rest"]
+                begun[result["thread"]] = rest
+        elif (result := RESUMED.match(line)) is not None:
+            name, rest = result["name"], begun.pop(result["thread"], "") + result["rest"]
         else:
             continue
         if name in SENDING:

@@ -21,7 +21,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def mac(name: str) -> str:
-    return SimulatedHome().mac_of(next(one for one in DEMO_HOME if one.name == name))
+    return SimulatedHome().mac_of(next(item for item in DEMO_HOME if item.name == name))
 
 
 def test_one_enrolled_day_names_the_next_ones_and_a_given_label_is_compared(
@@ -38,22 +38,22 @@ def test_one_enrolled_day_names_the_next_ones_and_a_given_label_is_compared(
     capsys.readouterr()
     arguments = ["identify", flows, "--library", library, "--from", "2026-01-06", "--format", "json"]
     assert main([*arguments, "--labels", labels]) == 0
-    said = capsys.readouterr()
-    found = {one["device"]: one for one in json.loads(said.out)["devices"]}
-    assert {found[mac(name)]["verdict"] for name in ("porch-camera", "kettle-plug")} == {"porch-camera"}
-    assert not found[mac("porch-camera")]["unusual"]
-    assert found[mac("kettle-plug")]["unusual"]
-    assert f"{mac('kettle-plug')} no longer behaves like porch-camera: it is like kettle-plug" in said.err
-    assert found[mac("hall-bulb")]["reason"].startswith("you said so; bulb is not in the library")
-    assert found[mac("weather-station")]["verdict"] == "unknown"
-    assert found[mac("kitchen-speaker")]["score"] == 1.0
+    output = capsys.readouterr()
+    document = {verdict["device"]: verdict for verdict in json.loads(output.out)["devices"]}
+    assert {document[mac(name)]["verdict"] for name in ("porch-camera", "kettle-plug")} == {"porch-camera"}
+    assert not document[mac("porch-camera")]["unusual"]
+    assert document[mac("kettle-plug")]["unusual"]
+    assert f"{mac('kettle-plug')} no longer behaves like porch-camera: it is like kettle-plug" in output.err
+    assert document[mac("hall-bulb")]["reason"].startswith("you said so; bulb is not in the library")
+    assert document[mac("weather-station")]["verdict"] == "unknown"
+    assert document[mac("kitchen-speaker")]["score"] == 1.0
     assert main(arguments) == 0
-    found = {one["device"]: one for one in json.loads(capsys.readouterr().out)["devices"]}
-    assert {name: found[mac(name)]["verdict"] for name in ("porch-camera", "kettle-plug", "kitchen-speaker")} == {
+    document = {verdict["device"]: verdict for verdict in json.loads(capsys.readouterr().out)["devices"]}
+    assert {name: document[mac(name)]["verdict"] for name in ("porch-camera", "kettle-plug", "kitchen-speaker")} == {
         name: name for name in ("porch-camera", "kettle-plug", "kitchen-speaker")
     }
     inventory = ethogram.identify(flows, library=library, labels={mac("vacuum"): "robot"}, time_from="2026-01-06")
-    assert {one.device for one in inventory.devices if one.pinned} == {mac("vacuum")}
+    assert {verdict.device for verdict in inventory.devices if verdict.pinned} == {mac("vacuum")}
 
 
 def test_without_a_library_all_devices_are_grouped_and_can_be_enrolled(
@@ -80,10 +80,10 @@ def test_named_groups_are_added_to_your_own_libraries_and_packaged_is_judged_bes
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flows = str(home / "flows.parquet")
-    one, other = tmp_path / "one.jsonl", tmp_path / "other.jsonl"
-    for library, name in ((one, "kettle-plug"), (other, "porch-camera")):
+    first, other = tmp_path / "one.jsonl", tmp_path / "other.jsonl"
+    for library, name in ((first, "kettle-plug"), (other, "porch-camera")):
         ethogram.enrol(flows, labels={mac(name): name}, time_to="2026-01-06").save(library)
-    both = ["--library", "packaged", "--library", str(one), "--library", str(other)]
+    both = ["--library", "packaged", "--library", str(first), "--library", str(other)]
     assert main(["unknown", flows, *both, "--format", "json", "--from", "2026-01-06"]) == 0
     groups = json.loads(capsys.readouterr().out)
     assert groups["known"] >= 2
@@ -98,6 +98,6 @@ def test_named_groups_are_added_to_your_own_libraries_and_packaged_is_judged_bes
     written = tmp_path / "written.jsonl"
     assert main(["unknown", flows, *both, *named, "-o", str(written)]) == 0
     assert set(ethogram.open_library(written).labels()) == {"kettle-plug", "porch-camera", "new"}
-    assert main(["unknown", flows, "--library", "packaged", "--library", str(one), *named]) == 0
-    assert set(ethogram.open_library(one).labels()) == {"kettle-plug", "new"}
+    assert main(["unknown", flows, "--library", "packaged", "--library", str(first), *named]) == 0
+    assert set(ethogram.open_library(first).labels()) == {"kettle-plug", "new"}
     assert ethogram.unknown(flows, library=["packaged", other]).known >= 1

@@ -83,9 +83,9 @@ def test_batches_are_the_same_in_any_size(home: Path) -> None:
     run = read_vectors([home / "day.pcap"], packets=PacketFlowSettings())
     flows, packets = collect_pairs(run)
     small = CustomFlowSettings(block_flows=1)
-    one = list(read_vectors([home / "day.pcap"], packets=PacketFlowSettings(), settings=small).pairs())
-    assert [(len(a), len(b)) for a, b in one] == [(1, 1)] * 3
-    same(PacketFlows.concat([b for _, b in one]), packets)
+    first = list(read_vectors([home / "day.pcap"], packets=PacketFlowSettings(), settings=small).pairs())
+    assert [(len(a), len(b)) for a, b in first] == [(1, 1)] * 3
+    same(PacketFlows.concat([b for _, b in first]), packets)
     same(collect_vectors(read_vectors([home / "day.pcap"])), flows)
     packets.check_beside(flows)
 
@@ -120,13 +120,13 @@ def test_a_wrong_file_of_packets_is_said(home: Path) -> None:
     write_vectors(read_vectors([home / "day.pcap"], packets=PacketFlowSettings()), out, beside)
     flows = load_vectors([out])
     table = pq.read_table(beside)
-    told = {**orjson.loads(table.schema.metadata[KEY]), "format": "ethogram.packet-flows/9"}
+    document = {**orjson.loads(table.schema.metadata[KEY]), "format": "ethogram.packet-flows/9"}
     wrong = {
         "no such file": None,
         "not a readable Parquet file": beside.read_bytes()[:-9],
         "no packet_flow table: no column ip_octets": out.read_bytes(),
         "no readable metadata": table.replace_schema_metadata(None),
-        "ethogram.packet-flows/9": table.replace_schema_metadata({KEY: orjson.dumps(told)}),
+        "ethogram.packet-flows/9": table.replace_schema_metadata({KEY: orjson.dumps(document)}),
         "damaged Parquet file": _damaged(beside.read_bytes()),
         "packets of 2 flows beside 3": table.slice(1),
         "of another flow": table.take([1, 0, 2]),

@@ -32,13 +32,13 @@ def test_captures_to_embeddings(kind: str, corpus: Path, tmp_path: Path, capsys:
     assert curves[-1]["train_loss"] < 0.7 * curves[0]["train_loss"]
     assert min(row["held_out_loss"] for row in curves) < curves[0]["held_out_loss"]
     assert main(["embed", flows, "--model", model, "-o", out]) == 0
-    found = pl.read_parquet(out)
-    z = found["embedding"].to_numpy()
+    result = pl.read_parquet(out)
+    z = result["embedding"].to_numpy()
     assert z.shape == (pl.read_parquet(flows).height, 8)
     assert np.isfinite(z).all()
     # Units that differ from flow to flow, and protocols that lie apart.
     assert (z.std(0) > 0.1).sum() >= 2
-    centres = [z[(found["protocol"] == protocol).to_numpy()].mean(0) for protocol in (6, 17)]
+    centres = [z[(result["protocol"] == protocol).to_numpy()].mean(0) for protocol in (6, 17)]
     assert np.linalg.norm(centres[0] - centres[1]) > 0.5
     # Straight from captures it is the same.
     assert main(["embed", *captures, "--model", model, "-o", str(tmp_path / "direct.parquet")]) == 0

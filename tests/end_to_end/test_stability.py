@@ -56,13 +56,13 @@ def test_flows_to_fingerprints_to_stability(flows: Path, capsys: pytest.CaptureF
     assert (report["fingerprints"], report["devices"], report["status"]) == (12, 3, {"converged": 12})
     assert report["flows"]["read"] == report["flows"]["used"] == 24 * 8 * 15
     code, out, _ = run(capsys, "stability", folder / "f.parquet", "--format", "json", "--plots", folder / "plots")
-    found = orjson.loads(out)
+    document = orjson.loads(out)
     assert code == 0
-    assert found["classes"] == [["bulb", "plug"]]
-    recurrence = {row["device"]: row for row in found["recurrence"]}
+    assert document["classes"] == [["bulb", "plug"]]
+    recurrence = {row["device"]: row for row in document["recurrence"]}
     assert (recurrence["plug"]["identical"], recurrence["plug"]["distinct"]) == (1.0, 1)
     assert (recurrence["camera"]["identical"], recurrence["camera"]["distinct"]) == (2 / 3, 2)
-    assert {row["device"]: row["median_km"] for row in found["convergence"]} == {"bulb": 2, "camera": 2, "plug": 2}
+    assert {row["device"]: row["median_km"] for row in document["convergence"]} == {"bulb": 2, "camera": 2, "plug": 2}
     names = ["convergence", "recurrence", "services-by-day", "within-and-between"]
     assert sorted(path.stem for path in (folder / "plots").glob("*.png")) == names
     assert sorted(path.stem for path in (folder / "plots").glob("*.csv")) == names
@@ -121,10 +121,10 @@ def test_real_devices_converge_and_twins_are_one_class(corpus: Path, tmp_path: P
     assert plain.table.filter(device="Ring_Doorbell")["status"].to_list() == ["open"]  # hundreds of random ports
     learnt = fingerprint(flows, learn_days=3)
     assert "converged" in learnt.table.filter(device="Ring_Doorbell")["status"].to_list()
-    found = stability(learnt)
-    assert found.classes == [["tp-link_LightBulb", "tp-link_SmartPlug"]]
-    rows = {row["device"]: row for row in found.recurrence.to_dicts()}
+    result = stability(learnt)
+    assert result.classes == [["tp-link_LightBulb", "tp-link_SmartPlug"]]
+    rows = {row["device"]: row for row in result.recurrence.to_dicts()}
     assert rows["tp-link_SmartPlug"]["identical"] > 0.8
-    chance = dict(found.recurrence_curve.filter(curve="chance").select("r", "share").iter_rows())
-    every = dict(found.recurrence_curve.filter(curve="all").select("r", "share").iter_rows())
+    chance = dict(result.recurrence_curve.filter(curve="chance").select("r", "share").iter_rows())
+    every = dict(result.recurrence_curve.filter(curve="all").select("r", "share").iter_rows())
     assert every[0.8] > 0.9 > chance[0.8]

@@ -68,28 +68,28 @@ def test_outgoing_flows_and_the_report(home: Path, capsys: pytest.CaptureFixture
         ("camera", 0xC6336409, 1, b"hello"), ("camera", 0, 1, b"lan"), ("hub", 0, 1, b""),
         ("camera", 0xC6336409, 1, b"hello"),
     ]  # fmt: skip
-    told = orjson.loads(pq.read_schema(out).metadata[KEY])
-    assert (told["format"], told["scaling"], told["direction"]) == ("ethogram.custom-flows/1", "1", "outgoing")
-    assert told["settings"] == CustomFlowSettings().model_dump(mode="json")
+    header = orjson.loads(pq.read_schema(out).metadata[KEY])
+    assert (header["format"], header["scaling"], header["direction"]) == ("ethogram.custom-flows/1", "1", "outgoing")
+    assert header["settings"] == CustomFlowSettings().model_dump(mode="json")
 
 
 def test_bidirectional_flows_between_devices_are_mirrored(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = home / "v.parquet"
     options = ("--direction", "bidirectional", "--devices", home / "devices.csv")
     assert call(home / "day.pcap", "-o", out, *options) == 0
-    told = capsys.readouterr().err
-    assert "corrected (between two devices: a record for each 1)" in told
-    assert "4 bidirectional custom flows written" in told
+    result = capsys.readouterr().err
+    assert "corrected (between two devices: a record for each 1)" in result
+    assert "4 bidirectional custom flows written" in result
     flows = load_vectors([out])
     rows = flows.frame().select("device", "remote_port", "device_port", "packet_out", "packets").rows()
     assert rows == [
         ("camera", 443, 50000, [1, 0], 2), ("camera", 6, 5, [1, 0], 2), ("hub", 5, 6, [0, 1], 2),
         ("camera", 443, 50000, [1], 1),
     ]  # fmt: skip
-    chosen = CustomFlowSettings(direction="bidirectional")
-    records = twin.meter(sorted(PACKETS, key=lambda p: p.time_ns), chosen)[0]
+    changed = CustomFlowSettings(direction="bidirectional")
+    records = twin.meter(sorted(PACKETS, key=lambda p: p.time_ns), changed)[0]
     expected = [(records[0], False), (records[1], False), (records[1], True), (records[3], False)]
-    plain = np.array([twin.vector(record, chosen, reverse=reverse) for record, reverse in expected], np.float32)
+    plain = np.array([twin.vector(record, changed, reverse=reverse) for record, reverse in expected], np.float32)
     np.testing.assert_allclose(expand(flows), plain, rtol=1e-6)
 
 
@@ -250,11 +250,11 @@ def test_only_flows_of_some_time(home: Path, capsys: pytest.CaptureFixture[str])
     span = ("--from", "2019-05-01T00:00:01", "--to", "2019-05-01T00:01:00")
     assert call(home / "day.pcap", "-o", part, *devices, *span, "--json") == 0
     starts = pl.read_parquet(whole)["start"].dt.epoch("us").to_numpy()
-    kept = (starts >= T // 1000 + 1_000_000) & (starts < T // 1000 + 60_000_000)
-    assert 0 < kept.sum() < len(starts)
-    assert pl.read_parquet(part).equals(pl.read_parquet(whole).filter(pl.Series(kept)))
+    stored = (starts >= T // 1000 + 1_000_000) & (starts < T // 1000 + 60_000_000)
+    assert 0 < stored.sum() < len(starts)
+    assert pl.read_parquet(part).equals(pl.read_parquet(whole).filter(pl.Series(stored)))
     assert orjson.loads(capsys.readouterr().out)["stages"]["time"] == {
-        "unit": "flows", "read": len(starts), "used": int(kept.sum()), "dropped": {}, "corrected": {},
+        "unit": "flows", "read": len(starts), "used": int(stored.sum()), "dropped": {}, "corrected": {},
         "ignored": {"before --from": int((starts < T // 1000 + 1_000_000).sum()),
                     "at --to or later": int((starts >= T // 1000 + 60_000_000).sum())},
     }  # fmt: skip

@@ -91,11 +91,11 @@ def test_a_flood_of_names_keeps_services_and_counts_every_flow() -> None:
 def test_a_scan_of_all_ports_keeps_the_lowest() -> None:
     counts = count_table([{"port": port} for port in range(60, 0, -1)])
     accounting = Accounting("flows")
-    kept = sort_counts(bound_keys(counts, accounting, 10))
-    assert kept["port"].to_list() == [*range(1, 11), DYNAMIC_FROM]
-    assert kept["flows"].to_list() == [1] * 10 + [50]
+    stored = sort_counts(bound_keys(counts, accounting, 10))
+    assert stored["port"].to_list() == [*range(1, 11), DYNAMIC_FROM]
+    assert stored["flows"].to_list() == [1] * 10 + [50]
     assert dict(accounting.corrected) == {"services over the bound on arrival": 50}
-    assert bound_keys(kept, accounting, 10) is kept  # what was made coarser is no key of its own
+    assert bound_keys(stored, accounting, 10) is stored  # what was made coarser is no key of its own
 
 
 @settings(max_examples=60, deadline=None)
@@ -107,9 +107,9 @@ def test_the_level_is_the_greatest_that_fits(groups: list[tuple[int, int]], tota
     def held(most: int) -> int:
         return sum(min(n, most) + min(n + m, most) for n, m in groups)
 
-    found = level(sizes, total, 40)
-    assert held(found) <= total or found == 0
-    assert found == 40 or held(found + 1) > total
+    result = level(sizes, total, 40)
+    assert held(result) <= total or result == 0
+    assert result == 40 or held(result + 1) > total
 
 
 @settings(max_examples=40, deadline=None)
@@ -162,8 +162,8 @@ def test_the_largest_windows_are_discarded_at_the_bound() -> None:
 
 
 def test_the_largest_known_fingerprints_are_forgotten_at_the_bound() -> None:
-    chosen = ExporterSettings(min_flows=1, mode="change", threshold=0.0)
-    exporter = FingerprintExporter(chosen, bounds=BoundSettings(held_counts=8))
+    changed = ExporterSettings(min_flows=1, mode="change", threshold=0.0)
+    exporter = FingerprintExporter(changed, bounds=BoundSettings(held_counts=8))
     loud = [{"device": "loud", "service_port": port} for port in range(1, 8)]
     for day in range(3):
         times = {"start": hours(24 * day), "end": hours(24 * day + 1)}
@@ -209,5 +209,5 @@ def test_a_flood_of_names_stays_under_the_stated_bound(way: str, names: int) -> 
     accounting = result["accounting"]
     assert result["balanced"]
     assert accounting["used"] == accounting["read"] == names
-    kept = bounds.device_counts * sub_epochs
-    assert accounting["corrected"]["names over the bound on arrival"] == names - kept
+    stored = bounds.device_counts * sub_epochs
+    assert accounting["corrected"]["names over the bound on arrival"] == names - stored

@@ -243,16 +243,16 @@ def batch(flows: pl.DataFrame, chosen: ExporterSettings = HOURLY) -> tuple[bytes
 def test_streamed_is_batched_byte_for_byte(
     rows: list[tuple[str, int, int, int, int, bool]], sizes: list[int], mode: str, previous: bool
 ) -> None:
-    chosen = HOURLY.model_copy(update={"mode": mode, "compare": "previous" if previous else "halves"})
+    changed = HOURLY.model_copy(update={"mode": mode, "compare": "previous" if previous else "halves"})
     flows = arrived(rows)
-    exporter = FingerprintExporter(chosen, QUARTERS)
+    exporter = FingerprintExporter(changed, QUARTERS)
     tables, at, turn = [], 0, 0
     while at < flows.height:
         tables.append(exporter.feed(flows.slice(at, sizes[turn % len(sizes)])))
         at += sizes[turn % len(sizes)]
         turn += 1
     tables.append(exporter.finish())
-    assert (octets_of(tables), exporter.accounting.as_dict()) == batch(flows.reverse(), chosen)
+    assert (octets_of(tables), exporter.accounting.as_dict()) == batch(flows.reverse(), changed)
 
 
 @settings(max_examples=40, deadline=None)
@@ -260,14 +260,14 @@ def test_streamed_is_batched_byte_for_byte(
 def test_exported_by_blocks_of_devices_is_batched_byte_for_byte(
     rows: list[tuple[str, int, int, int, int, bool]], mode: str, at_once: int, export_open: bool
 ) -> None:
-    chosen = HOURLY.model_copy(update={"mode": mode})
+    changed = HOURLY.model_copy(update={"mode": mode})
     flows = arrived(rows)
-    whole = FingerprintExporter(chosen, QUARTERS, max_devices=None)
+    whole = FingerprintExporter(changed, QUARTERS, max_devices=None)
     whole.add(tally(flows, QUARTERS))
     gathering = Gathering(QUARTERS, least=1)
     for start in range(0, flows.height, 7):
         gathering.add(flows.slice(start, 7))
-    blocks = FingerprintExporter(chosen, QUARTERS)
+    blocks = FingerprintExporter(changed, QUARTERS)
     table = blocks.whole(gathering.blocks(at_once), gathering.last() or 0, export_open=export_open)
     assert octets_of([table]) == octets_of([whole.finish(export_open=export_open)])
     assert table.select("device", "start").equals(table.select("device", "start").sort("device", "start"))
@@ -286,15 +286,15 @@ def test_blocks_hold_whole_devices_and_begin_where_the_bound_says() -> None:
 def test_restored_in_the_middle_is_uninterrupted(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, int, int, int, int, bool]], cut: int, mode: str
 ) -> None:
-    chosen = HOURLY.model_copy(update={"mode": mode})
+    changed = HOURLY.model_copy(update={"mode": mode})
     path = tmp_path_factory.mktemp("state") / "exporter.state"
     flows = arrived(rows)
-    before = FingerprintExporter(chosen, QUARTERS)
+    before = FingerprintExporter(changed, QUARTERS)
     tables = [before.feed(flows.slice(0, cut))]
     save(before, path)
-    after = restore(path, chosen, QUARTERS)
+    after = restore(path, changed, QUARTERS)
     tables += [after.feed(flows.slice(cut)), after.finish()]
-    assert (octets_of(tables), after.accounting.as_dict()) == batch(flows, chosen)
+    assert (octets_of(tables), after.accounting.as_dict()) == batch(flows, changed)
 
 
 def saved(folder: Path) -> Path:
@@ -390,10 +390,10 @@ def test_a_state_with_a_clock_in_the_future_continues_from_now(future: Any, tmp_
     exporter = restore(tmp_path / "state", HOURLY)
     assert exporter.set_back(us(3.5)) == 1
     assert exporter.set_back(us(3.5)) is None
-    found = [
+    items = [
         exporter.feed(flow_table([flow_at(hour), flow_at(hour, "lamp")]), us(hour + 0.5)) for hour in (3.3, 4, 5, 6)
     ]
-    table = pl.concat([*found, exporter.finish()])
+    table = pl.concat([*items, exporter.finish()])
     assert exporter.accounting.balanced
     assert exporter.accounting.dropped == {"late": 1, "ahead of arrival": 1}
     assert exporter.accounting.used == 16

@@ -111,9 +111,9 @@ def test_the_four_weights() -> None:
         "packet_share": {"TCP/1": 3 / 4, "TCP/2": 1 / 4},
     }
     for weight, shares in expected.items():
-        chosen = RepresentationSettings.of(kind="prevalence", weight=weight)
-        assert weights(represent(rows, ["device"], chosen)) == shares
-        lazy = represent(rows.lazy(), ["device"], chosen).collect()
+        changed = RepresentationSettings.of(kind="prevalence", weight=weight)
+        assert weights(represent(rows, ["device"], changed)) == shares
+        lazy = represent(rows.lazy(), ["device"], changed).collect()
         assert weights(lazy) == shares
 
 
@@ -126,10 +126,10 @@ def test_presence_does_not_depend_on_cut_records() -> None:
 
 def test_log_volume_is_scaled_to_a_day() -> None:
     rows = prepared([{"port": 1, "flows": 10}, {"port": 2, "flows": 40, "octets_in": 0, "octets_out": 99}])
-    chosen = RepresentationSettings(kind="log_volume")
-    assert weights(represent(rows, ["device"], chosen)) == pytest.approx({"TCP/1": log(11), "TCP/2": log(41)})
+    changed = RepresentationSettings(kind="log_volume")
+    assert weights(represent(rows, ["device"], changed)) == pytest.approx({"TCP/1": log(11), "TCP/2": log(41)})
     hour = rows.with_columns(pl.lit(3600.0).alias("window_s"))
-    assert weights(represent(hour, ["device"], chosen)) == pytest.approx({"TCP/1": log(241), "TCP/2": log(961)})
+    assert weights(represent(hour, ["device"], changed)) == pytest.approx({"TCP/1": log(241), "TCP/2": log(961)})
     octets = represent(rows, ["device"], RepresentationSettings(kind="log_volume", weight="octet_share"))
     assert weights(octets) == pytest.approx({"TCP/1": log(4601), "TCP/2": log(100)})
 

@@ -54,11 +54,11 @@ def new_stages() -> FlowStages:
 
 def ports_by_block(blocks: list[Block], stages: FlowStages) -> list[list[int]]:
     """Local ports of the flows of each block."""
-    found = []
+    collected = []
     for arrived, rows in blocks:
         flows = stages.flows(table(rows), None if arrived is None else us(arrived))
-        found.append(sorted(flows["local_port"].to_list()))
-    return found
+        collected.append(sorted(flows["local_port"].to_list()))
+    return collected
 
 
 records = st.builds(
@@ -93,8 +93,8 @@ def test_records_dated_after_their_arrival_do_not_affect_others(
         honest.append((at(arrived), [*marks, *rows]))
         disturbed.append((at(arrived), [*marks, *wrong, *rows]))
     undisturbed = ports_by_block(honest, new_stages())
-    found = ports_by_block(disturbed, new_stages())
-    assert [[port for port in ports if port != FORGED] for ports in found] == undisturbed
+    result = ports_by_block(disturbed, new_stages())
+    assert [[port for port in ports if port != FORGED] for ports in result] == undisturbed
 
 
 def test_halves_of_an_exporter_whose_clock_is_ahead_are_emitted_in_time() -> None:
@@ -132,8 +132,8 @@ def test_stages_saved_with_a_clock_in_the_future_continue(back: bool) -> None:
     poisoned._joining._held = poisoned._joining._held.with_columns(_seen=pl.lit(us(future)))
     stages = new_stages()
     assert StageMemory(stages).restore(memory.state())
-    found: list[int] = []
+    collected: list[int] = []
     for port, hours in ((50_005, 0), (50_006, 1), (50_007, 3)):
         moment = now + timedelta(hours=hours)
-        found += stages.flows(table([record(moment, port=port, direction=0)]), us(moment))["local_port"].to_list()
-    assert sorted(found) == [50_001, 50_002, 50_003, 50_004, 50_005, 50_006]
+        collected += stages.flows(table([record(moment, port=port, direction=0)]), us(moment))["local_port"].to_list()
+    assert sorted(collected) == [50_001, 50_002, 50_003, 50_004, 50_005, 50_006]

@@ -33,8 +33,8 @@ def test_the_least_used_ports_are_forgotten_and_counted() -> None:
     # 2000 was used 55 times, 3000 five times: both are remembered, and 2000 recurs more.
     assert not memory.turned(np.arange(2), devices, ends, protocol, ports).any()  # type: ignore[arg-type]
     both = np.stack([np.full(1, 3000, np.uint16), np.full(1, 5001, np.uint16)])
-    found = memory.turned(np.arange(1), devices, ends[:, :1], protocol[:1], both)  # type: ignore[index]
-    assert found.tolist() == [True]
+    result = memory.turned(np.arange(1), devices, ends[:, :1], protocol[:1], both)  # type: ignore[index]
+    assert result.tolist() == [True]
 
 
 def test_addresses_of_macs_are_bounded_and_forgotten_ones_counted() -> None:

@@ -512,11 +512,11 @@ def named(answers: list[dict[str, object]], *rows: dict[str, object], hold: floa
 
 
 def test_an_answer_names_later_flows_during_its_lifetime() -> None:
-    one = [answer(10, "api.example.com")]
+    first = [answer(10, "api.example.com")]
     at = [9.9, 10, 60, 169.9, 170, 170.1]
-    names = named(one, *(biflow(at=t) for t in at))
+    names = named(first, *(biflow(at=t) for t in at))
     assert names == [None, *["api.example.com"] * 4, None]
-    assert named(one, biflow(at=11, destination_address="203.0.113.9")) == [None]
+    assert named(first, biflow(at=11, destination_address="203.0.113.9")) == [None]
 
 
 def test_the_name_in_the_record_precedes_the_device_s_answer_and_that_of_others() -> None:

@@ -290,19 +290,19 @@ def test_pairing_is_symmetric(rows: list[dict[str, object]]) -> None:
 
 def deduplicated(*blocks: list[dict[str, object]]) -> tuple[list[tuple[object, ...]], Deduplicator]:
     stage = Deduplicator()
-    kept = pl.concat([stage.remove(table(block)) for block in blocks])
+    stored = pl.concat([stage.remove(table(block)) for block in blocks])
     stage.accounting.check()
-    return kept.select("direction", "packets", "source_port").rows(), stage
+    return stored.select("direction", "packets", "source_port").rows(), stage
 
 
 def test_one_record_of_a_flow_seen_at_ingress_and_egress_is_kept() -> None:
     inside = [half(0, 5, direction=0), half(0, 5, True, direction=0), half(9, 9, direction=0, source_port=1)]
     outside = [half(0.1, 5.1, direction=1), half(0, 5, True, direction=1, packets=4, octets=320)]
-    kept, stage = deduplicated(outside + inside)
-    assert sorted(kept) == [(0, 2, 1), (0, 2, 50000), (0, 3, 443)]
+    stored, stage = deduplicated(outside + inside)
+    assert sorted(stored) == [(0, 2, 1), (0, 2, 50000), (0, 3, 443)]
     assert stage.accounting.corrected == {"seen on the way in and on the way out": 2}
-    kept, _ = deduplicated([*inside, half(30, 31, direction=1, source_port=2)], outside)
-    assert sorted(kept) == [(0, 2, 1), (0, 2, 50000), (0, 3, 443), (1, 2, 2)]
+    stored, _ = deduplicated([*inside, half(30, 31, direction=1, source_port=2)], outside)
+    assert sorted(stored) == [(0, 2, 1), (0, 2, 50000), (0, 3, 443), (1, 2, 2)]
 
 
 def test_similar_records_are_not_duplicates() -> None:
@@ -312,13 +312,13 @@ def test_similar_records_are_not_duplicates() -> None:
         half(0, 5, direction=1, source_port=9), half(0, 5, direction=1, packets=20),
         half(0, 5, direction=1, octets=1000),
     ):  # fmt: skip
-        kept, stage = deduplicated([first, other, half(50, 50, direction=1, source_port=3)])
-        assert len(kept) == 3
+        stored, stage = deduplicated([first, other, half(50, 50, direction=1, source_port=3)])
+        assert len(stored) == 3
         assert not stage.accounting.corrected
 
 
 def test_records_without_direction_are_not_deduplicated() -> None:
     rows = [half(0, 5), half(0, 5)]
-    kept, stage = deduplicated(rows, rows)
-    assert len(kept) == 4
+    stored, stage = deduplicated(rows, rows)
+    assert len(stored) == 4
     assert stage.accounting.read == 0

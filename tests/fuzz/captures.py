@@ -86,10 +86,10 @@ def kind_of(internet: bytes) -> int:
 def pcaps() -> list[bytes]:
     """One capture per link type, and one per variant of the file format."""
     result = [
-        build.pcap([(NOW, build.framed(number, one, kind_of(one))) for one in frames()[:4]], link=number)
+        build.pcap([(NOW, build.framed(number, item, kind_of(item))) for item in frames()[:4]], link=number)
         for number in LINKS
     ]
-    packed = [(NOW + i * 1000, build.ethernet(one, kind_of(one), (7,) * (i % 3))) for i, one in enumerate(frames())]
+    packed = [(NOW + i * 1000, build.ethernet(item, kind_of(item), (7,) * (i % 3))) for i, item in enumerate(frames())]
     for order in "<>":
         result += [build.pcap(packed, order=order, nano=nano) for nano in (False, True)]
     result.append(build.pcap(packed, modified=True, wire=2000))
@@ -100,11 +100,11 @@ def pcapngs() -> list[bytes]:
     """Sections of both byte orders, with clocks, several interfaces and every kind of packet block."""
     result = []
     for order in "<>":
-        eth = [build.ethernet(one, kind_of(one)) for one in frames()]
+        eth = [build.ethernet(item, kind_of(item)) for item in frames()]
         ticks = NOW // 1000
         octets = build.section(order) + build.interface(1, order) + build.interface(101, order, resolution=9, offset=5)
         octets += build.interface(1, order, resolution=0x94, snaplen=64)
-        octets += b"".join(build.enhanced(one, ticks, 0, order) for one in eth)
+        octets += b"".join(build.enhanced(item, ticks, 0, order) for item in eth)
         octets += build.enhanced(frames()[0], ticks * 1000, 1, order) + build.enhanced(eth[0], ticks, 2, order)
         octets += build.block(3, len(eth[0]).to_bytes(4, "little" if order == "<" else "big") + eth[0], order)
         octets += build.block(5, b"\0" * 12, order) + build.section(order) + build.interface(0, order)

@@ -44,7 +44,7 @@ def recorded() -> bytes:
     """A recording of messages of all protocols, over UDP and in a session."""
     folder = scratch() / "recording"
     recording = Recording(folder)
-    messages = [one for version in (5, 9, 10) for one in exported(version)]
+    messages = [item for version in (5, 9, 10) for item in exported(version)]
     recording.write(batch_of(messages, [i % len(EXPORTERS) for i in range(len(messages))]))
     recording.close()
     [path] = [path for path in folder.iterdir() if path.is_file()]
@@ -56,9 +56,10 @@ def captured() -> list[bytes]:
     result = []
     for version in (5, 9, 10):
         packets = [
-            build.Packet("192.0.2.1", "192.0.2.9", 17, 50000, 2055, payload=one).internet() for one in exported(version)
+            build.Packet("192.0.2.1", "192.0.2.9", 17, 50000, 2055, payload=message).internet()
+            for message in exported(version)
         ]
-        made = [(NOW + i * 1000, build.ethernet(one, vlans=(7,) * (i % 2))) for i, one in enumerate(packets)]
+        made = [(NOW + i * 1000, build.ethernet(item, vlans=(7,) * (i % 2))) for i, item in enumerate(packets)]
         result.append(build.pcap(made))
     whole = build.Packet("192.0.2.1", "192.0.2.9", 17, 50000, 2055, payload=exported(5)[0])
     body = whole.transport()
@@ -68,7 +69,7 @@ def captured() -> list[bytes]:
         piece = build.Packet("192.0.2.1", "192.0.2.9", 17, payload=b"")
         head = piece.internet(fragment=more | at // 8, total=20 + len(body[at : at + 256]))[:20]
         parts.append(build.ethernet(head + body[at : at + 256]))
-    result.append(build.pcap([(NOW + i, one) for i, one in enumerate(parts)]))
+    result.append(build.pcap([(NOW + i, item) for i, item in enumerate(parts)]))
     return result
 
 

@@ -50,7 +50,7 @@ def check_packed(octets: bytes) -> None:
 
 def packed() -> list[bytes]:
     text, capture = records.joy_json(), pcaps()[1]
-    result = [gzip.compress(one, mtime=0) for one in (text, capture)] + [gzip.compress(text[:50], mtime=0) * 2]
+    result = [gzip.compress(item, mtime=0) for item in (text, capture)] + [gzip.compress(text[:50], mtime=0) * 2]
     for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
         octets = io.BytesIO()
         with zipfile.ZipFile(octets, "w", method) as archive:

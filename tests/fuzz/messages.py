@@ -45,24 +45,24 @@ if INTERPRETED:
 
 def framed(*messages: bytes, exporter: int = 0) -> bytes:
     """Encode datagrams as one input: exporter number, length in two octets, and octets of each."""
-    return b"".join(bytes([exporter]) + len(one).to_bytes(2) + one for one in messages)
+    return b"".join(bytes([exporter]) + len(message).to_bytes(2) + message for message in messages)
 
 
 def unframed(octets: bytes) -> tuple[list[bytes], list[int]]:
     """Decode datagrams and their exporter numbers; the last one may be truncated."""
-    found, senders, at = [], [], 0
-    while at + 3 <= len(octets) and len(found) < 64:
+    items, senders, at = [], [], 0
+    while at + 3 <= len(octets) and len(items) < 64:
         length = int.from_bytes(octets[at + 1 : at + 3])
-        found.append(octets[at + 3 : at + 3 + length])
+        items.append(octets[at + 3 : at + 3 + length])
         senders.append(octets[at] % len(EXPORTERS))
         at += 3 + length
-    return found, senders
+    return items, senders
 
 
 def batch_of(datagrams: list[bytes], senders: list[int]) -> DatagramBatch:
     """A batch with other octets before, between and after its datagrams, so that a read outside them is visible."""
-    lengths = np.array([len(one) for one in datagrams], np.int32)
-    octets = b"\xa5" * 3 + b"".join(one + b"\x5a" * (i % 3) for i, one in enumerate(datagrams))
+    lengths = np.array([len(datagram) for datagram in datagrams], np.int32)
+    octets = b"\xa5" * 3 + b"".join(datagram + b"\x5a" * (i % 3) for i, datagram in enumerate(datagrams))
     offset = (
         3 + np.cumsum(lengths, dtype=np.int64) - lengths + np.cumsum([0, *(i % 3 for i in range(len(lengths) - 1))])
     )
@@ -98,17 +98,18 @@ def decoded(
     of = Decoder(settings)
     of.sequence = Sequences(4)
     flows = 0
-    found: dict[Any, int] = {}
+    counts: dict[Any, int] = {}
     for at in range(0, len(datagrams), together):
         given = of.decode(batch_of(datagrams[at : at + together], senders[at : at + together]))
         if biflows is not None:
             frame = biflows.batch(given)
             assert BIFLOW.matches(frame.schema)
             flows += frame.height
-        for one in given:
-            key = one.exporter.address, one.template.version, one.template.domain, one.template.id, one.template.fields
-            found[key] = found.get(key, 0) + (len(one) if biflows is None else read_all(one))
-    assert of.records.used + of.records.ignored.total() == sum(found.values())
+        for decoded_set in given:
+            template = decoded_set.template
+            key = decoded_set.exporter.address, template.version, template.domain, template.id, template.fields
+            counts[key] = counts.get(key, 0) + (len(decoded_set) if biflows is None else read_all(decoded_set))
+    assert of.records.used + of.records.ignored.total() == sum(counts.values())
     if biflows is not None:
         biflows.accounting.check()
         assert (biflows.accounting.read, biflows.accounting.used) == (of.records.used, flows)
@@ -119,7 +120,7 @@ def decoded(
     of.end_session(EXPORTERS[2])
     for accounting in (of.accounting, of.sets, of.records):
         accounting.check()
-    return found
+    return counts
 
 
 def check_messages(octets: bytes) -> None:
@@ -149,15 +150,15 @@ OPTIONS_V9 = (Field(0, 1, 4, scope=True), Field(0, 48, 1), Field(0, 49, 1), Fiel
 
 def columns_of(fields: tuple[Field, ...], rows: int) -> list[Any]:
     """Values for each field: text if the length is variable, small numbers otherwise."""
-    found: list[Any] = []
+    collected: list[Any] = []
     for place, field in enumerate(fields):
         if field.length == VARIABLE:
-            found.append([b"x" * ((7 * row + place) % 300) for row in range(rows)])
+            collected.append([b"x" * ((7 * row + place) % 300) for row in range(rows)])
         elif field.length > 8:
-            found.append(np.full((rows, field.length), 0x20 + place, np.uint8))
+            collected.append(np.full((rows, field.length), 0x20 + place, np.uint8))
         else:
-            found.append((np.arange(rows) * 7 + place) % 200)
-    return found
+            collected.append((np.arange(rows) * 7 + place) % 200)
+    return collected
 
 
 @cache
@@ -168,11 +169,11 @@ def exported(version: int) -> tuple[bytes, ...]:
         return tuple(build.messages([data(v5_template(0), columns_of(V5_FIELDS, 14))], NOW_MS))
     fields = PLAIN if version == 9 else MIXED
     flows = Template(version, 7, 256, fields)
-    other = Template(version, 7, 257, tuple(one for one in fields[::-1] if one.length != VARIABLE))
-    told = Template(version, 7, 258, OPTIONS if version == 10 else OPTIONS_V9, options=True)
+    other = Template(version, 7, 257, tuple(field for field in fields[::-1] if field.length != VARIABLE))
+    result = Template(version, 7, 258, OPTIONS if version == 10 else OPTIONS_V9, options=True)
     parts = [
         data(other, columns_of(other.fields, 3)), template_set(flows, other), data(flows, columns_of(fields, 5)),
-        template_set(told), data(told, columns_of(told.fields, 2)), data(other, columns_of(other.fields, 4)),
+        template_set(result), data(result, columns_of(result.fields, 2)), data(other, columns_of(other.fields, 4)),
         template_set(Template(version, 7, 256, other.fields)), data(other, columns_of(other.fields, 2)),
     ]  # fmt: skip
     if version == 10:
@@ -183,7 +184,7 @@ def exported(version: int) -> tuple[bytes, ...]:
 def streams(version: int) -> list[bytes]:
     """Complete exchanges: from one exporter, and from several whose messages alternate."""
     messages = exported(version)
-    return [framed(*messages), b"".join(framed(one, exporter=i) for one in messages for i in (0, 2))]
+    return [framed(*messages), b"".join(framed(message, exporter=i) for message in messages for i in (0, 2))]
 
 
 def templates_first(version: int) -> tuple[bytes, ...]:
@@ -199,7 +200,7 @@ def data_alone(version: int) -> list[bytes]:
     build = MessageBuilder(version, 7, mtu=1200)
     fields = PLAIN if version == 9 else MIXED
     of = [Template(version, 7, 256, fields), Template(version, 7, 257, PLAIN)]
-    return [build.messages([data(one, columns_of(one.fields, rows))], NOW_MS)[0] for one in of for rows in (1, 4)]
+    return [build.messages([data(row, columns_of(row.fields, rows))], NOW_MS)[0] for row in of for rows in (1, 4)]
 
 
 def check_templates(octets: bytes) -> None:
@@ -226,13 +227,13 @@ def check_templates(octets: bytes) -> None:
 
 def template_files() -> list[bytes]:
     file = written("saved-templates", b"")
-    found = []
+    collected = []
     for version in (9, 10):
         of = Decoder()
         of.decode(batch_of(list(exported(version)), [0] * len(exported(version))))
         of.store.save(file)
-        found.append(file.read_bytes())
-    return found
+        collected.append(file.read_bytes())
+    return collected
 
 
 WORDS = (b"\0\x0a", b"\0\x09", b"\0\x05", b"\0\2\0\x08", b"\0\3\0\x0a", b"\1\0", b"\1\1", b"\xff\xff", b"\xff\1\0",

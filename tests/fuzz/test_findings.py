@@ -129,7 +129,7 @@ def test_damaged_packet_files_are_reported(was: bytes, becomes: bytes, reason: s
     from ethogram.errors import InputError
     from ethogram.pipeline.packet_files import load_packets
 
-    sound, path, said = packet_files()[1], tmp_path / "packets.parquet", []
+    sound, path, result = packet_files()[1], tmp_path / "packets.parquet", []
     footer = sound.rindex(b"PAR1") - 4 - int.from_bytes(sound[-8:-4], "little")
     at = sound.find(was, footer)
     while at >= 0:
@@ -137,6 +137,6 @@ def test_damaged_packet_files_are_reported(was: bytes, becomes: bytes, reason: s
         try:
             assert len(load_packets(path)) == 3
         except InputError as error:
-            said.append(str(error))
+            result.append(str(error))
         at = sound.find(was, at + 1)
-    assert any(re.search(reason, line) for line in said)
+    assert any(re.search(reason, line) for line in result)

@@ -39,24 +39,24 @@ def statistics(windows: Windows) -> dict[str, float]:
 
 
 def test_statistics_match_a_manual_count() -> None:
-    found = statistics(window(ROWS))
+    result = statistics(window(ROWS))
     packets = 50 + 11 + 14 + 4 + 3 + 2 + 2 + 20
     outside = 50 + 20 + 4 + 2 + 2
-    assert found["octets out over in, outside"] == pytest.approx(math.log((10_380 + 100) / (4_280 + 100)))
-    assert found["octets out over in, TCP outside"] == pytest.approx(math.log((10_000 + 100) / (4_000 + 100)))
-    assert found["packet size out, TCP outside"] == pytest.approx(math.log(10_000 / 40))
-    assert found["packet size in, TCP outside"] == pytest.approx(math.log(4_000 / 30))
-    assert found["packet size out, UDP outside"] == pytest.approx(math.log(380 / 4))
-    assert found["packet size out, inside"] == pytest.approx(math.log(5_000 / 5))
-    assert found["share of TCP outside"] == pytest.approx(70 / packets)
-    assert found["share of UDP outside"] == pytest.approx(8 / packets)
-    assert found["share inside"] == pytest.approx(11 / packets)
-    assert found["share of multicast"] == pytest.approx(3 / packets)
-    assert found["packets for each DNS packet"] == pytest.approx(math.log((outside + 1) / (14 + 1)))
-    assert found["packets of a flow outside"] == pytest.approx(math.log((outside + 1) / (8 + 1)))
+    assert result["octets out over in, outside"] == pytest.approx(math.log((10_380 + 100) / (4_280 + 100)))
+    assert result["octets out over in, TCP outside"] == pytest.approx(math.log((10_000 + 100) / (4_000 + 100)))
+    assert result["packet size out, TCP outside"] == pytest.approx(math.log(10_000 / 40))
+    assert result["packet size in, TCP outside"] == pytest.approx(math.log(4_000 / 30))
+    assert result["packet size out, UDP outside"] == pytest.approx(math.log(380 / 4))
+    assert result["packet size out, inside"] == pytest.approx(math.log(5_000 / 5))
+    assert result["share of TCP outside"] == pytest.approx(70 / packets)
+    assert result["share of UDP outside"] == pytest.approx(8 / packets)
+    assert result["share inside"] == pytest.approx(11 / packets)
+    assert result["share of multicast"] == pytest.approx(3 / packets)
+    assert result["packets for each DNS packet"] == pytest.approx(math.log((outside + 1) / (14 + 1)))
+    assert result["packets of a flow outside"] == pytest.approx(math.log((outside + 1) / (8 + 1)))
     # The two ports of the dynamic range are one service.
-    assert found["services"] == pytest.approx(math.log(1 + 6))
-    present = {name for name, value in found.items() if name in STATISTICS[14:] and value == 1.0}
+    assert result["services"] == pytest.approx(math.log(1 + 6))
+    present = {name for name, value in result.items() if name in STATISTICS[14:] and value == 1.0}
     assert present == {
         "serves video", "multicast DNS", "HTTPS outside", "other UDP outside", "finds its way through NAT",
     }  # fmt: skip
@@ -74,9 +74,9 @@ def test_statistics_that_a_source_lacks_are_nan() -> None:
 
 
 def test_small_packets_count_as_padded_and_few_packets_as_nothing() -> None:
-    found = statistics(window([(6, 443, "client", "wan", 1, 120, 80, 3, 2)]))
-    assert found["packet size out, TCP outside"] == pytest.approx(math.log(46))
-    assert math.isnan(found["packet size in, TCP outside"])
+    result = statistics(window([(6, 443, "client", "wan", 1, 120, 80, 3, 2)]))
+    assert result["packet size out, TCP outside"] == pytest.approx(math.log(46))
+    assert math.isnan(result["packet size in, TCP outside"])
 
 
 def homes(count: int = 3) -> tuple[Windows, list[str]]:
@@ -87,9 +87,9 @@ def homes(count: int = 3) -> tuple[Windows, list[str]]:
 def test_probabilities_match_the_formula() -> None:
     windows, kinds = homes()
     model = Behaviour().fit(windows, kinds)
-    found = behaviour(windows)
-    z = np.zeros_like(found)
-    for j, column in enumerate(found.T):
+    result = behaviour(windows)
+    z = np.zeros_like(result)
+    for j, column in enumerate(result.T):
         seen = column[~np.isnan(column)]
         if seen.size and seen.std() > 1e-9:
             z[:, j] = np.clip(np.nan_to_num((column - seen.mean()) / seen.std(), nan=0.0), -3, 3)

@@ -92,9 +92,9 @@ def test_cross_val_returns_its_form_and_changes_no_input(name, window_s, known) 
 @pytest.mark.parametrize(("name", "window_s"), CASES)
 def test_a_label_with_one_window_has_no_held_out_score(name, window_s, known) -> None:
     windows, labels = known
-    chosen = [0, 1, 2, 3, 4]  # four cameras, one plug
+    selected = [0, 1, 2, 3, 4]  # four cameras, one plug
     groups = np.array([0, 0, 1, 1, 0])
-    names, held = make(name, window_s).cross_val(windows.take(chosen), [labels[i] for i in chosen], groups)
+    names, held = make(name, window_s).cross_val(windows.take(selected), [labels[i] for i in selected], groups)
     assert np.isnan(held[4, names.index("plug")])
     assert np.isfinite(held[4, names.index("camera")])
 

@@ -48,9 +48,9 @@ def test_terms_match_the_plain_sum(
     features = np.array([f for f, _ in asked], dtype=np.int64)
     values = np.array([x for _, x in asked])
     indptr = np.arange(len(asked) + 1, dtype=np.int64)
-    found = densities.terms(indptr, features, values, np.full(len(asked), held, dtype=np.int64))
+    result = densities.terms(indptr, features, values, np.full(len(asked), held, dtype=np.int64))
     expected = [plain(points, width, f, x, held) for f, x in asked]
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    np.testing.assert_allclose(result, expected, atol=1e-4)
 
 
 def test_densities_integrate_to_one() -> None:

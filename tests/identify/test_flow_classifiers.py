@@ -105,21 +105,21 @@ def test_a_store_keeps_embeddings_by_entry() -> None:
 
 
 def test_a_store_follows_entries_that_are_renamed() -> None:
-    one, two = np.zeros((1, 2), np.float32), np.ones((3, 2), np.float32)
-    store = FlowStore("e", 2, {"a": one, "b": two, "c": two})
+    first, two = np.zeros((1, 2), np.float32), np.ones((3, 2), np.float32)
+    store = FlowStore("e", 2, {"a": first, "b": two, "c": two})
     named = store.renamed({"a": "x", "c": "b"})
     assert sorted(named.z) == ["b", "x"]
-    assert named.z["x"] is one
+    assert named.z["x"] is first
     assert named.z["b"] is two
     assert (named.encoder, named.d) == ("e", 2)
 
 
 def test_merging_keeps_the_larger_set_of_flows() -> None:
-    one, two = (
+    first, two = (
         FlowStore("e", 1, {"a": np.zeros((1, 1), np.float32)}),
         FlowStore("e", 1, {"a": np.ones((2, 1), np.float32)}),
     )
-    assert one.merge(two).z["a"].tolist() == two.merge(one).z["a"].tolist() == [[1.0], [1.0]]
+    assert first.merge(two).z["a"].tolist() == two.merge(first).z["a"].tolist() == [[1.0], [1.0]]
     again = two.merge(two)
     assert (again.encoder, sorted(again.z), len(again.z["a"])) == ("e", ["a"], 2)
 

@@ -30,5 +30,5 @@ def test_one_day_names_the_next_and_no_stranger(enrolled: int) -> None:
     settings = IdentifySettings(method="evidence")
     model = FusedVerdictModel(WeightOfEvidence(), settings).fit(windows, labels, flows(labels))
     later = windows_of(*(days(label, label, 2, first=30) for label in CENTRE))
-    found = model.decide(later, flows([label for label in CENTRE for _ in range(2)]))
-    assert found.verdicts == ["camera"] * 2 + ["plug"] * 2 + [UNKNOWN] * 2
+    verdicts = model.decide(later, flows([label for label in CENTRE for _ in range(2)]))
+    assert verdicts.verdicts == ["camera"] * 2 + ["plug"] * 2 + [UNKNOWN] * 2

@@ -26,10 +26,10 @@ def made(n: int = 60, seed: int = 0, sharp: float = 2.0) -> tuple[dict[str, Floa
     random = np.random.default_rng(seed)
     y = random.integers(0, 4, n)
     hit = np.eye(4)[y]
-    one = sharp * hit + random.normal(size=(n, 4))
+    first = sharp * hit + random.normal(size=(n, 4))
     two = 10 * (sharp * hit + random.normal(size=(n, 4)))
     two[:, 3] = np.nan
-    return {"one": one, "two": two}, [NAMES[i] for i in y]
+    return {"one": first, "two": two}, [NAMES[i] for i in y]
 
 
 def fitted(**how: bool) -> Fusion:
@@ -44,9 +44,9 @@ def test_probabilities_sum_to_one(
 ) -> None:
     two[:, 3] = np.nan
     two[0] = np.nan
-    found = fitted(within=within, learn=learn).transform({"one": one, "two": two})
-    assert np.allclose(found.probabilities.sum(axis=1), 1.0)
-    assert (found.probabilities >= 0).all()
+    result = fitted(within=within, learn=learn).transform({"one": one, "two": two})
+    assert np.allclose(result.probabilities.sum(axis=1), 1.0)
+    assert (result.probabilities >= 0).all()
 
 
 @settings(deadline=None, max_examples=40)
@@ -153,15 +153,15 @@ def test_noise_is_calibrated_to_low_confidence() -> None:
     random = np.random.default_rng(0)
     noise = 50 * random.normal(size=(500, 4))
     truth = [NAMES[i] for i in random.integers(0, 4, 500)]
-    found = Fusion().fit({"one": noise}, NAMES, truth).transform({"one": noise})
-    assert found.probabilities.max(axis=1).mean() < 0.4
+    result = Fusion().fit({"one": noise}, NAMES, truth).transform({"one": noise})
+    assert result.probabilities.max(axis=1).mean() < 0.4
 
 
 def test_fusion_works_without_held_out_items() -> None:
     none = np.full((3, 4), np.nan)
     fusion = Fusion().fit({"one": none, "two": none}, NAMES, ["a", "b", "c"])
-    found = fusion.transform({"one": np.eye(4)[:2], "two": np.eye(4)[:2]})
-    assert found.logs.argmax(axis=1).tolist() == [0, 1]
+    result = fusion.transform({"one": np.eye(4)[:2], "two": np.eye(4)[:2]})
+    assert result.logs.argmax(axis=1).tolist() == [0, 1]
     silent = fusion.transform({"one": none[:1], "two": none[:1]})
     assert np.allclose(silent.probabilities, 0.25)
 
@@ -176,8 +176,8 @@ def test_misuse_raises() -> None:
 
 
 def test_columns_are_aligned_by_name() -> None:
-    found = align(["b", "x", "a"], ["a", "b"], np.array([[1.0, 2.0]]))
-    assert np.array_equal(found, [[2.0, np.nan, 1.0]], equal_nan=True)
+    result = align(["b", "x", "a"], ["a", "b"], np.array([[1.0, 2.0]]))
+    assert np.array_equal(result, [[2.0, np.nan, 1.0]], equal_nan=True)
 
 
 def test_units_have_equal_weight_whatever_their_items() -> None:

@@ -67,9 +67,9 @@ def test_pair_scores_are_symmetric() -> None:
 def test_few_pairs_keep_the_defaults_and_slopes_are_not_negative() -> None:
     ratio = np.array([[9.0, -3.0], [-3.0, 9.0]])
     pair = SamePair().fit(ratio, np.full((2, 2), np.nan), ["a", "b"])
-    said = pair.predict_proba(np.array([[-5.0, 0.0, 5.0]]), np.full((1, 3), np.nan))[0]
-    assert (np.diff(said) > 0).all()
-    assert said[0] < 0.1 < 0.8 < said[2]
+    result = pair.predict_proba(np.array([[-5.0, 0.0, 5.0]]), np.full((1, 3), np.nan))[0]
+    assert (np.diff(result) > 0).all()
+    assert result[0] < 0.1 < 0.8 < result[2]
 
 
 def test_clusters_of_nothing_and_of_one() -> None:

@@ -51,10 +51,10 @@ def test_no_unit_and_no_group_is_on_both_sides(cases: list[tuple[int, str]]) -> 
 @given(CASES)
 def test_connected_groups_share_no_unit(cases: list[tuple[int, str]]) -> None:
     groups, units = [g for g, _ in cases], [u for _, u in cases]
-    found = connected_groups(groups, units)
+    result = connected_groups(groups, units)
     for values in (groups, units):
         for value in set(values):
-            assert len({int(f) for f, v in zip(found, values, strict=True) if v == value}) == 1
+            assert len({int(f) for f, v in zip(result, values, strict=True) if v == value}) == 1
 
 
 def test_a_moved_unit_is_excluded_from_both_networks() -> None:
@@ -80,14 +80,14 @@ def test_strange_and_unobserved_items_are_unknown() -> None:
     asked = np.vstack([side[:30], np.full((1, 3), -40.0), np.full((1, 3), np.nan)])
     given = {"one": asked, "two": asked}
     under = {name: strange.transform(asked) for name in given}
-    found = decide(fusion.transform(given), under, IdentifySettings())
-    assert found.unknown[:30].mean() < 0.2
-    assert found.unknown[30:].all()
-    assert np.isnan(found.side_strangeness["one"][31])
-    assert found.verdicts[30] == "unknown"
+    verdicts = decide(fusion.transform(given), under, IdentifySettings())
+    assert verdicts.unknown[:30].mean() < 0.2
+    assert verdicts.unknown[30:].all()
+    assert np.isnan(verdicts.side_strangeness["one"][31])
+    assert verdicts.verdicts[30] == "unknown"
     closed = decide(fusion.transform(given), under, IdentifySettings(closed=True))
     assert not closed.unknown.any()
-    assert closed.strangeness == pytest.approx(found.strangeness)
+    assert closed.strangeness == pytest.approx(verdicts.strangeness)
 
 
 def test_a_fused_label_below_least_score_is_unknown() -> None:
@@ -99,9 +99,9 @@ def test_a_fused_label_below_least_score_is_unknown() -> None:
     assert 0.5 < best[0] == pytest.approx(best[1])
     for least_score, unknown in ((best[0] * 0.999, False), ((best[0] + 1) / 2, True)):
         settings = IdentifySettings(least_score=float(least_score))
-        found = decide(fused, typical, settings)
-        assert (found.strangeness == 0.0).all(), "nothing is strange here: likelihood alone decides"
-        assert found.unknown.tolist() == [unknown, unknown]
+        verdicts = decide(fused, typical, settings)
+        assert (verdicts.strangeness == 0.0).all(), "nothing is strange here: likelihood alone decides"
+        assert verdicts.unknown.tolist() == [unknown, unknown]
     closed = decide(fused, typical, IdentifySettings(least_score=1.0, closed=True))
     assert closed.verdicts == names
 

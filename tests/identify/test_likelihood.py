@@ -22,11 +22,11 @@ from .traffic import days, enrolment, windows_of
 
 def test_quantities_are_logs_of_the_sums() -> None:
     windows = windows_of(days("plug", "a", 4))
-    found = ServiceVocabulary().fit(windows).quantities(windows)
-    key = found.keys.index("TCP/8883 client wan")
+    result = ServiceVocabulary().fit(windows).quantities(windows)
+    key = result.keys.index("TCP/8883 client wan")
     mine = windows.counts.filter((pl.col("item") == 0) & (pl.col("port") == 8883))
-    row = slice(found.indptr[0], found.indptr[1])
-    values = dict(zip(found.features[row].tolist(), found.values[row].tolist(), strict=True))
+    row = slice(result.indptr[0], result.indptr[1])
+    values = dict(zip(result.features[row].tolist(), result.values[row].tolist(), strict=True))
     flows, out = mine["flows"].sum(), mine["octets_out"].sum()
     expected = {"flows": flows, "octets out": out, "octets out per flow": out / flows, "hours": mine.height}
     for name, value in expected.items():
@@ -139,9 +139,9 @@ def test_sparse_ratios_are_those_of_the_dense_formulas(seed: int, window_s: int)
     for mine, theirs in zip(ours.explain(asked, ["plug", "radio", "camera"]),
                             plain.explain(asked, ["plug", "radio", "camera"]), strict=True):  # fmt: skip
         expected = {(t.service, t.quantity): t for t in theirs if t.contribution or t.observed}
-        found = {(t.service, t.quantity): t for t in mine if t.contribution or t.observed}
-        assert set(found) == set(expected)
-        for key, term in found.items():
+        by_name = {(t.service, t.quantity): t for t in mine if t.contribution or t.observed}
+        assert set(by_name) == set(expected)
+        for key, term in by_name.items():
             assert (term.observed, term.expected) == pytest.approx((expected[key].observed, expected[key].expected))
             assert term.contribution == pytest.approx(expected[key].contribution, abs=2e-4)
 

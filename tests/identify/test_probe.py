@@ -30,32 +30,32 @@ def clouds(n: int, seed: int = 0, d: int = 5, types: int = 3) -> tuple[np.ndarra
 class TestFigures:
     @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=60))
     def test_as_other_implementations_have_them(self, pairs: list[tuple[int, int]]) -> None:
-        truth, said = np.array(pairs).T
-        table = metrics.confusion_of(truth, said, 4)
+        truth, values = np.array(pairs).T
+        table = metrics.confusion_of(truth, values, 4)
         present = np.unique(truth)
         assert metrics.macro_f1_of(table) == pytest.approx(
-            others.f1_score(truth, said, labels=present, average="macro", zero_division=0)
+            others.f1_score(truth, values, labels=present, average="macro", zero_division=0)
         )
-        assert metrics.macro_f1_of(table) == pytest.approx(metrics.macro_f1(truth.astype(str), said.astype(str)))
-        recall = [np.mean(said[truth == code] == code) for code in present]
+        assert metrics.macro_f1_of(table) == pytest.approx(metrics.macro_f1(truth.astype(str), values.astype(str)))
+        recall = [np.mean(values[truth == code] == code) for code in present]
         assert metrics.balanced_accuracy_of(table) == pytest.approx(np.mean(recall))
-        assert metrics.accuracy_of(table) == pytest.approx(np.mean(truth == said))
+        assert metrics.accuracy_of(table) == pytest.approx(np.mean(truth == values))
         rows = {row["type"]: row for row in metrics.per_type(table, ["a", "b", "c", "d"])}
         assert set(rows) == {"abcd"[code] for code in present}
         for code in present:
             row = rows["abcd"[code]]
             assert row["items"] == np.sum(truth == code)
-            assert row["f1"] == pytest.approx(others.f1_score(truth == code, said == code, zero_division=0))
+            assert row["f1"] == pytest.approx(others.f1_score(truth == code, values == code, zero_division=0))
 
     def test_the_bootstrap_draws_whole_device_days(self) -> None:
         random = np.random.default_rng(1)
         truth, cluster = random.integers(0, 3, 400), random.integers(0, 25, 400)
-        said = np.where(random.random(400) < 0.7, truth, random.integers(0, 3, 400))
-        parts = metrics.confusions(truth, said, cluster, 3)
+        values = np.where(random.random(400) < 0.7, truth, random.integers(0, 3, 400))
+        parts = metrics.confusions(truth, values, cluster, 3)
         assert parts.sum() == 400
-        assert np.array_equal(parts[7], metrics.confusion_of(truth[cluster == 7], said[cluster == 7], 3))
+        assert np.array_equal(parts[7], metrics.confusion_of(truth[cluster == 7], values[cluster == 7], 3))
         low, high = metrics.percentile_interval(metrics.bootstrap_macro_f1(parts, draws=3000))
-        names = truth.astype(str), said.astype(str)
+        names = truth.astype(str), values.astype(str)
         other = metrics.bootstrap_interval(
             lambda rows: metrics.macro_f1(names[0][rows], names[1][rows]), cluster.astype(str).tolist(), draws=600
         )
@@ -119,9 +119,9 @@ class TestProbes:
         standard = Standardiser().fit(z)
         learnt = Probe(name, QUICK, grid_of(name, QUICK)[0]).fit(standard.transform(z), truth)
         later, known = clouds(90, seed=1)
-        said = learnt.predict_log_proba(standard.transform(later), 3)
-        assert np.allclose(np.exp(said).sum(1), 1, atol=1e-6)
-        assert np.mean(said.argmax(1) == known) > 0.95
+        result = learnt.predict_log_proba(standard.transform(later), 3)
+        assert np.allclose(np.exp(result).sum(1), 1, atol=1e-6)
+        assert np.mean(result.argmax(1) == known) > 0.95
 
     def test_the_same_seed_gives_the_same_result(self, name: str) -> None:
         z, truth = clouds(60)
@@ -132,9 +132,9 @@ class TestProbes:
     def test_types_without_training_flows_get_the_minimum(self, name: str) -> None:
         z, truth = clouds(60, types=2)
         learnt = Probe(name, QUICK).fit(Standardiser().fit(z).transform(z), np.where(truth == 1, 3, truth))
-        said = learnt.predict_log_proba(Standardiser().fit(z).transform(z), 5)
-        assert set(said.argmax(1)) == {0, 3}
-        assert np.all(said[:, [1, 2, 4]] == np.log(1e-12))
+        result = learnt.predict_log_proba(Standardiser().fit(z).transform(z), 5)
+        assert set(result.argmax(1)) == {0, 3}
+        assert np.all(result[:, [1, 2, 4]] == np.log(1e-12))
 
     def test_one_type_is_refused(self, name: str) -> None:
         z, _ = clouds(6)
@@ -150,8 +150,8 @@ def test_types_have_equal_weight() -> None:
         recall = []
         for balanced in (True, False):
             settings = QUICK.model_copy(update={"balanced": balanced, "mlp_passes": 60})
-            said = Probe(name, settings).fit(z, truth).predict_log_proba(z, 2).argmax(1)
-            recall.append(np.mean(said[truth == 1]))
+            result = Probe(name, settings).fit(z, truth).predict_log_proba(z, 2).argmax(1)
+            recall.append(np.mean(result[truth == 1]))
         assert recall[0] > recall[1] + 0.2, name
 
 
@@ -214,7 +214,7 @@ class TestDevices:
     def test_groups_match_a_plain_loop(self, rows: list[tuple[str, int]], size: int, clock: bool) -> None:
         device = pl.Series([name for name, _ in rows], dtype=pl.String)
         start = np.array([second for _, second in rows], np.int64) * 1_000_000
-        found = groups_of(device, start, 0 if clock else size, 3600 if clock else 0)
+        result = groups_of(device, start, 0 if clock else size, 3600 if clock else 0)
         expected: set[tuple[int, ...]] = set()
         step = 3600 if clock else 86_400
         for key in {(name, second // step) for name, second in rows}:
@@ -225,15 +225,15 @@ class TestDevices:
             else:
                 expected |= {tuple(own[i : i + size]) for i in range(0, len(own) - size + 1, size)}
         made = {
-            tuple(sorted(np.flatnonzero(found.owner == i), key=lambda r: (rows[r][1], r))) for i in range(len(found))
+            tuple(sorted(np.flatnonzero(result.owner == i), key=lambda r: (rows[r][1], r))) for i in range(len(result))
         }
         assert made == expected
-        assert all(found.owner[found.first[i]] == i for i in range(len(found)))
+        assert all(result.owner[result.first[i]] == i for i in range(len(result)))
 
     def test_a_group_is_of_one_type(self) -> None:
         start = np.arange(4, dtype=np.int64)
-        found = groups_of(pl.Series(["a"] * 4), start, seconds=3600, truth=np.array([0, 1, 0, 1]))
-        assert sorted(np.bincount(found.owner).tolist()) == [2, 2]
+        result = groups_of(pl.Series(["a"] * 4), start, seconds=3600, truth=np.array([0, 1, 0, 1]))
+        assert sorted(np.bincount(result.owner).tolist()) == [2, 2]
 
     def test_more_flows_raise_confidence_and_strangers_become_unknown(self) -> None:
         random = np.random.default_rng(0)
@@ -265,9 +265,9 @@ class TestDevices:
         assert strange[20] > 0.8
 
     def test_means_as_a_plain_loop_has_them(self) -> None:
-        said = np.log(softmax(np.random.default_rng(0).standard_normal((7, 2))))
+        values = np.log(softmax(np.random.default_rng(0).standard_normal((7, 2))))
         groups = groups_of(pl.Series(["a", "b", "a", "a", "b", "a", "a"]), np.arange(7), flows=2)
-        scores = DeviceVerdicts.decision_function(said, groups)
+        scores = DeviceVerdicts.decision_function(values, groups)
         for i in range(len(groups)):
-            assert scores[i] == pytest.approx(said[groups.owner == i].mean(0))
+            assert scores[i] == pytest.approx(values[groups.owner == i].mean(0))
         assert np.sum(groups.owner < 0) == 1

@@ -58,16 +58,16 @@ def test_a_closed_verdict_is_not_lowered_by_the_chance_of_a_stranger() -> None:
 
 def test_without_own_cases_the_pooled_figures_decide() -> None:
     enrolled = np.array([[20.0, 0.0, 0.0], [0.0, 10.0, 0.0], [0.0, 0.0, 0.2]])
-    found = Recognition(FIGURES).fit(NONE, np.arange(3), enrolled)
-    assert found.own_.tolist() == [20.0, 10.0, 1.0]  # at least one nat
-    assert found.predict_proba(np.array([[20.0, 0.0, 0.0]]))[0] == pytest.approx(
+    result = Recognition(FIGURES).fit(NONE, np.arange(3), enrolled)
+    assert result.own_.tolist() == [20.0, 10.0, 1.0]  # at least one nat
+    assert result.predict_proba(np.array([[20.0, 0.0, 0.0]]))[0] == pytest.approx(
         [1 / (1 + math.exp(-7)), *[1 / (1 + math.exp(5))] * 2]
     )
     limit = 5.0 / 12.0
-    strangeness = found.strangeness(np.array([[20 * limit, 10 * 0.85, 0.0]]))[0]
+    strangeness = result.strangeness(np.array([[20 * limit, 10 * 0.85, 0.0]]))[0]
     assert strangeness[:2] == pytest.approx([1.0, 0.0])
     assert strangeness[2] > 1
-    assert found.held_out_ == 0
+    assert result.held_out_ == 0
 
 
 def test_own_cases_move_the_figures_more_the_more_there_are() -> None:
@@ -78,8 +78,8 @@ def test_own_cases_move_the_figures_more_the_more_there_are() -> None:
         # Own windows reach half of their score, strangers a tenth: the limit falls below the pooled one.
         held = rng.normal(0.1, 0.05, (len(truth), 3)) * 20
         held[np.arange(len(truth)), truth] = rng.normal(0.5, 0.05, len(truth)) * 20
-        found = Recognition(FIGURES).fit(held, truth, np.full(held.shape, 20.0))
-        return float(-found.coefficients_[0] / found.coefficients_[1])
+        result = Recognition(FIGURES).fit(held, truth, np.full(held.shape, 20.0))
+        return float(-result.coefficients_[0] / result.coefficients_[1])
 
     limits = [5.0 / 12.0, *(limit(windows) for windows in (2, 10, 200))]
     assert limits == sorted(limits, reverse=True)
@@ -89,10 +89,10 @@ def test_own_cases_move_the_figures_more_the_more_there_are() -> None:
 def test_twins_of_the_library_are_no_strangers() -> None:
     truth = np.repeat([0, 1, 2], 4)
     held = np.array([[18.0, 17.0, 1.0]] * 4 + [[17.0, 18.0, 1.0]] * 4 + [[1.0, 1.0, 18.0]] * 4)
-    found = Recognition(FIGURES).fit(held, truth, np.full(held.shape, 20.0))
+    result = Recognition(FIGURES).fit(held, truth, np.full(held.shape, 20.0))
     alone = Recognition(FIGURES).fit(held[:, [0, 2]][[0, 1, 2, 3, 8, 9, 10, 11]], truth[[0] * 4 + [4] * 4],
                                      np.full((8, 2), 20.0))  # fmt: skip
-    assert found.coefficients_ == pytest.approx(alone.coefficients_, rel=0.1)
+    assert result.coefficients_ == pytest.approx(alone.coefficients_, rel=0.1)
 
 
 def test_the_slope_is_never_negative_and_the_information_is_that_of_a_logistic_regression() -> None:
@@ -105,9 +105,9 @@ def test_the_slope_is_never_negative_and_the_information_is_that_of_a_logistic_r
 
 @pytest.mark.parametrize("least", [0.0, 0.1, 0.5, 0.9, 1.0])
 def test_strangeness_passes_one_where_the_probability_falls_below_the_least(least: float) -> None:
-    found = Recognition(FIGURES).fit(NONE, np.arange(3), np.full((3, 3), 10.0))
+    result = Recognition(FIGURES).fit(NONE, np.arange(3), np.full((3, 3), 10.0))
     scores = np.linspace(-5.0, 12.0, 200)[:, None] * np.ones((1, 3))
-    assert ((found.strangeness(scores, least) > 1.0) == (found.predict_proba(scores) < least)).all()
+    assert ((result.strangeness(scores, least) > 1.0) == (result.predict_proba(scores) < least)).all()
 
 
 def test_own_score_is_the_median_of_the_labels_windows() -> None:

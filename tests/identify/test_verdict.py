@@ -28,15 +28,15 @@ STRANGER = [(6, 9999, "server", "wan", True, None, 40, 1000, 1000, 4, 4, 10)]
 
 
 def judge(**values: object) -> VerdictModel:
-    chosen = IdentifySettings.of(**values)
-    return VerdictModel(identifier(KIT, chosen), chosen).fit(*KNOWN)
+    changed = IdentifySettings.of(**values)
+    return VerdictModel(identifier(KIT, changed), changed).fit(*KNOWN)
 
 
 def strange() -> Windows:
     """A plug's day in which only one service that no label has was used."""
-    one = windows_of(days("plug", "x", 1, first=40))
-    row = one.counts.head(1).with_columns(port=9999, flows=40).cast(one.counts.schema)
-    return Windows(one.items, row)
+    first = windows_of(days("plug", "x", 1, first=40))
+    row = first.counts.head(1).with_columns(port=9999, flows=40).cast(first.counts.schema)
+    return Windows(first.items, row)
 
 
 def test_later_days_are_named_and_a_stranger_is_unknown() -> None:
@@ -92,15 +92,15 @@ def test_two_labels_with_the_same_fingerprints_tie_and_the_margin_is_nothing() -
 
 
 def test_a_silent_item_is_unknown_and_says_so() -> None:
-    one = windows_of(days("plug", "p", 1))
-    verdict = judge().verdicts(Windows(one.items, one.counts.clear()))[0]
+    first = windows_of(days("plug", "p", 1))
+    verdict = judge().verdicts(Windows(first.items, first.counts.clear()))[0]
     assert (verdict.verdict, verdict.flows, verdict.evidence) == (UNKNOWN, 0, [])
     assert verdict.reason == "silent: nothing was seen"
 
 
 def test_a_provisional_verdict_says_how_long_it_will_take() -> None:
-    chosen = IdentifySettings()
-    method = VerdictModel(identifier(KIT, chosen), chosen).fit(*KNOWN, needed_s={"camera": 172_800.0})
+    changed = IdentifySettings()
+    method = VerdictModel(identifier(KIT, changed), changed).fit(*KNOWN, needed_s={"camera": 172_800.0})
     items = windows_of(days("camera", "c", 1, first=30), days("plug", "p", 1, first=30))
     camera, plug = method.verdicts(items)
     assert (camera.converged, camera.expected_s, plug.expected_s) == (False, 86_400.0, None)
@@ -175,19 +175,19 @@ def test_thresholds_are_each_labels_own_and_those_of_all_where_windows_are_few()
     scores = np.zeros((23, 2))
     scores[:21, 0] = own
     scores[21:, 1] = [0.5, 0.6]
-    found = Thresholds(0.05, few=5).fit(scores, ["a", "b"], ["a"] * 21 + ["b"] * 2)
-    assert found.threshold_[0] == pytest.approx(0.81)
-    assert found.threshold_[1] == pytest.approx(np.quantile([*own, 0.5, 0.6], 0.05))
-    assert found.strangeness(np.array([[0.81, 0.0], [0.9, 0.0]]))[:, 0] == pytest.approx([1.0, 0.0])
-    assert found.p_values(np.array([[0.0, 0.0], [1.0, 1.0]]))[:, 0].tolist() == [1 / 22, 1.0]
+    result = Thresholds(0.05, few=5).fit(scores, ["a", "b"], ["a"] * 21 + ["b"] * 2)
+    assert result.threshold_[0] == pytest.approx(0.81)
+    assert result.threshold_[1] == pytest.approx(np.quantile([*own, 0.5, 0.6], 0.05))
+    assert result.strangeness(np.array([[0.81, 0.0], [0.9, 0.0]]))[:, 0] == pytest.approx([1.0, 0.0])
+    assert result.p_values(np.array([[0.0, 0.0], [1.0, 1.0]]))[:, 0].tolist() == [1 / 22, 1.0]
 
 
 @settings(max_examples=50, deadline=None)
 @given(SCORES, SCORES)
 def test_a_better_score_is_never_stranger(fit: np.ndarray, scores: np.ndarray) -> None:
-    found = Thresholds().fit(fit, ["a", "b", "c"], ["a", "b", "c"] * 4)
-    assert (found.strangeness(scores + 1.0) <= found.strangeness(scores)).all()
-    assert (found.p_values(scores + 1.0) >= found.p_values(scores)).all()
+    result = Thresholds().fit(fit, ["a", "b", "c"], ["a", "b", "c"] * 4)
+    assert (result.strangeness(scores + 1.0) <= result.strangeness(scores)).all()
+    assert (result.p_values(scores + 1.0) >= result.p_values(scores)).all()
 
 
 # ---------------------------------------------------------------- words
@@ -201,8 +201,8 @@ TERMS = [
 
 
 def test_terms_become_evidence_the_weightiest_first_and_the_rest_in_one() -> None:
-    found = evidence(TERMS, 2)
-    assert [(e.service, e.contribution) for e in found] == [("TCP/443", 0.5), ("UDP/53", 0.3), ("2 more", 0.0)]
+    result = evidence(TERMS, 2)
+    assert [(e.service, e.contribution) for e in result] == [("TCP/443", 0.5), ("UDP/53", 0.3), ("2 more", 0.0)]
     assert [e.note for e in evidence(TERMS)] == ["", "", "extra", "missing"]
 
 
@@ -228,10 +228,10 @@ def test_a_kind_of_service_is_only_named_when_no_service_is() -> None:
 
 def test_how_known_a_window_looks_is_its_share_of_the_usual_score_times_its_calibrated_one() -> None:
     held = np.array([[4.0, np.nan], [6.0, 1.0], [0.0, 10.0]])
-    found = Coverage().fit(held, ["a", "b"], ["a", "a", "b"])
+    result = Coverage().fit(held, ["a", "b"], ["a", "a", "b"])
     # medians: a 5 of two windows, b 10 of one, all 6: (2 * 5 + 6) / 3 and (10 + 6) / 2
-    assert found.usual_ == pytest.approx([16 / 3, 8.0])
-    known = found.transform(np.array([[16 / 3, 4.0], [-1.0, 80.0]]), np.array([[0.5, 0.25], [0.9, 0.1]]))
+    assert result.usual_ == pytest.approx([16 / 3, 8.0])
+    known = result.transform(np.array([[16 / 3, 4.0], [-1.0, 80.0]]), np.array([[0.5, 0.25], [0.9, 0.1]]))
     assert known == pytest.approx(np.array([[0.5, 0.125], [0.0, 0.15]]))
     with pytest.raises(UsageError):
         Coverage().transform(held, held)
@@ -243,14 +243,14 @@ def test_a_label_that_is_unlikely_is_not_said() -> None:
     later = windows_of(days("camera", "x", 1, first=9, seed=4))
     bold = IdentifySettings(method="evidence", quantile=0.0, least_score=0.0)
     shy = bold.model_copy(update={"least_score": 1.0})
-    said = {
+    message = {
         name: VerdictModel(WeightOfEvidence(), settings).fit(known, labels).verdicts(later)[0]
         for name, settings in (("bold", bold), ("shy", shy))
     }
-    assert said["bold"].verdict == "camera"
-    assert said["shy"].verdict == UNKNOWN
-    assert said["shy"].nearest == "camera"
-    assert said["shy"].reason.startswith("not sure enough; the nearest is camera")
+    assert message["bold"].verdict == "camera"
+    assert message["shy"].verdict == UNKNOWN
+    assert message["shy"].nearest == "camera"
+    assert message["shy"].reason.startswith("not sure enough; the nearest is camera")
 
 
 def test_sentences_name_services_as_network_engineers_do() -> None:

@@ -63,12 +63,12 @@ def windows_of(*parts: tuple[list[tuple[object, ...]], list[tuple[object, ...]]]
 
 def with_made_up_statistics(windows: Windows) -> Windows:
     """Statistics derived from the counts, enough for the baselines to learn from."""
-    found = windows.counts.group_by("item").agg(
+    result = windows.counts.group_by("item").agg(
         pl.col("flows").sum().cast(pl.Float64).alias("flow_sum"),
         (pl.col("octets_out").sum() / pl.col("flows").sum()).alias("octets_out_mean"),
         (pl.col("octets_in").sum() / pl.col("flows").sum()).alias("octets_in_mean"),
     )
-    rows = windows.items.select("item").join(found, on="item", how="left", maintain_order="left")
+    rows = windows.items.select("item").join(result, on="item", how="left", maintain_order="left")
     return Windows(windows.items, windows.counts, rows)
 
 
@@ -92,7 +92,7 @@ def ruzicka(a: ServiceMatrix, b: ServiceMatrix) -> Iterator[tuple[int, NDArray[n
     rows = [b.row(j) for j in range(len(b))]
     block = np.zeros((len(a), len(b)))
     for i in range(len(a)):
-        one = a.row(i)
+        row = a.row(i)
         for j, other in enumerate(rows):
-            block[i, j] = float(not one and not other) or sum(similarity_terms(one, other, "ruzicka").values())
+            block[i, j] = float(not row and not other) or sum(similarity_terms(row, other, "ruzicka").values())
     yield 0, block

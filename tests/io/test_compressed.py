@@ -70,9 +70,9 @@ def opened(path: Path) -> list[Input]:
 
 def rows_of(inputs: list[Input]) -> pl.DataFrame:
     frames = [BIFLOW.empty()]
-    for one in inputs:
-        if one.passed_over is None:
-            source = capture_flows(one.path, MeterSettings()) if one.source is None else one.source()
+    for item in inputs:
+        if item.passed_over is None:
+            source = capture_flows(item.path, MeterSettings()) if item.source is None else item.source()
             frames += [*source.batches()]
             source.accounting.check()
     return pl.concat(frames)
@@ -204,10 +204,11 @@ def test_an_archive_may_hold_captures_records_and_other_archives(tmp_path: Path)
     for file, octets in ((tmp_path / "set.tar", tarred(*content)), (tmp_path / "set.zip", zipped(*content))):
         file.write_bytes(octets)
         result = opened(file)
-        assert [(one.format, one.name.removeprefix(str(file))) for one in result if one.passed_over is None] == [
+        used = [part for part in result if part.passed_over is None]
+        assert [(part.format, part.name.removeprefix(str(file))) for part in used] == [
             ("capture", ""), ("zeek", ":logs.tar.gz:day/conn.log.xz"),
         ]  # fmt: skip
-        reasons = {one.name.removeprefix(str(file)): one.passed_over for one in result if one.passed_over}
+        reasons = {part.name.removeprefix(str(file)): part.passed_over for part in result if part.passed_over}
         assert set(reasons) == {":z.zip", ":notes"}
         assert reasons[":z.zip"] == "a zip inside another file is not supported: unpack it first"
         assert rows_of(result).height == 20 + 3
@@ -294,7 +295,7 @@ def test_an_encrypted_member_is_skipped_among_others_and_refused_alone(tmp_path:
     octets[second + 8] |= 1
     file = tmp_path / "locked.zip"
     file.write_bytes(octets)
-    assert [one.passed_over for one in opened(file)] == [None, "the zip is password-protected"]
+    assert [item.passed_over for item in opened(file)] == [None, "the zip is password-protected"]
     octets[octets.find(b"PK\x01\x02") + 8] |= 1
     file.write_bytes(octets)
     with pytest.raises(InputError, match="password-protected"):

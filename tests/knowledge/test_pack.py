@@ -47,8 +47,8 @@ def test_shares_of_kinds_sum_to_one() -> None:
 
 
 def test_every_kind_has_vendors_or_ports() -> None:
-    told = {row.value for table in ("kinds", "ports", "hosts") for row in ROWS[table] if row.subject == "kind"}
-    assert set(KINDS) - told == set()
+    by_name = {row.value for table in ("kinds", "ports", "hosts") for row in ROWS[table] if row.subject == "kind"}
+    assert set(KINDS) - by_name == set()
 
 
 def test_every_vendor_has_a_name_and_kinds() -> None:

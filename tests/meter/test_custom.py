@@ -263,12 +263,12 @@ def test_the_plain_twin_gives_the_same_records(
 ) -> None:  # fmt: skip
     options = {"direction": direction, "max_flows": flows, "max_fragments": fragments, "packets": keep[0],
                "packet_octets": keep[1]}  # fmt: skip
-    chosen = CustomFlowSettings.of(**options)
+    changed = CustomFlowSettings.of(**options)
     records, meter = metered(tmp_path, packets, cuts, senders=senders, **options)
-    expected, counts = twin.meter(packets, chosen, senders)
+    expected, counts = twin.meter(packets, changed, senders)
     assert meter.metered == counts.pop("metered", 0)
     assert {reason: count for reason, count in meter.ignored.items() if count} == dict(counts)
     for reverse in (False, True):
         numbers = expand(seen(records, reverse=reverse))
-        plain = np.array([twin.vector(r, chosen, reverse=reverse) for r in expected], np.float32).reshape(-1, 3040)
+        plain = np.array([twin.vector(r, changed, reverse=reverse) for r in expected], np.float32).reshape(-1, 3040)
         np.testing.assert_allclose(numbers, plain, rtol=1e-6, atol=0)

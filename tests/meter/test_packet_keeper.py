@@ -52,20 +52,20 @@ def metered(
 def entries(flows: PacketFlows | None) -> list[list[Kept]]:
     """Packets kept, in the form of the twin."""
     assert flows is not None
-    found = []
+    collected = []
     for i in range(len(flows)):
-        found.append([])
+        collected.append([])
         for j in range(flows.first_packet[i], flows.first_packet[i + 1]):
             octets = bytes(flows.data[flows.first_octet[j] : flows.first_octet[j + 1]])
             ip, transport = int(flows.ip_octets[j]), int(flows.ip_octets[j]) + int(flows.transport_octets[j])
             assert len(octets) == transport + flows.payload_octets[j]
-            found[-1].append(
+            collected[-1].append(
                 Kept(
                     int(flows.packet_offset_us[j]), bool(flows.packet_out[j]), int(flows.packet_octets[j]), octets[:ip],
                     octets[ip:transport], octets[transport:],
                 )
             )  # fmt: skip
-    return found
+    return collected
 
 
 def of(folder: Path, packets: list[P], **options: object) -> tuple[list[list[Kept]], dict[str, int]]:
@@ -139,9 +139,9 @@ def test_captured_octets_of_truncated_packets_are_kept(tmp_path: Path, there: in
     frame = P(0, payload=b"payload").frame()
     octets = twin.capture([]) + np.array([0, 0, 14 + there, len(frame)], "<u4").tobytes() + frame[: 14 + there]
     records, _ = metered(read(tmp_path, octets))
-    [[kept]] = entries(records.packets)
-    assert (kept.internet + kept.transport + kept.payload) == frame[14 : 14 + there]
-    assert (len(kept.internet), len(kept.transport), kept.octets) == (20, min(there - 20, 20), 47)
+    [[stored]] = entries(records.packets)
+    assert (stored.internet + stored.transport + stored.payload) == frame[14 : 14 + there]
+    assert (len(stored.internet), len(stored.transport), stored.octets) == (20, min(there - 20, 20), 47)
 
 
 def test_ipv6_and_other_protocols_are_counted_as_before(tmp_path: Path) -> None:

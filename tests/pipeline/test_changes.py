@@ -44,27 +44,27 @@ def told(found: ethogram.NetworkChanges) -> list[tuple[str, str, str]]:
 
 
 def test_new_silent_and_changed_devices_are_told_and_a_shared_change_once(days: tuple[str, str]) -> None:
-    found = ethogram.changes(days, verdicts=False)
-    assert told(found) == [
+    result = ethogram.changes(days, verdicts=False)
+    assert told(result) == [
         ("new device", "9", ""), ("silent device", "6", ""), ("service appeared", "5", "Telnet"),
     ]  # fmt: skip
-    shared = next(change for change in found.changes if change.change == "service appeared")
+    shared = next(change for change in result.changes if change.change == "service appeared")
     assert [device[-1] for device in shared.also] == ["8"]
     assert (shared.hours_before, shared.hours_after) == (0, 24)
-    assert found.unchanged == 1
-    assert found.before.hours == found.after.hours == 24
+    assert result.unchanged == 1
+    assert result.before.hours == result.after.hours == 24
 
 
 def test_the_command_gives_what_the_function_gives(
     days: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = ethogram.changes(days)
+    result = ethogram.changes(days)
     assert main(["changes", *days, "--format", "json"]) == 0
-    assert json.loads(capsys.readouterr().out) == found.to_dict()
+    assert json.loads(capsys.readouterr().out) == result.to_dict()
     assert main(["changes", *days, "--format", "jsonl"]) == 0
-    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == found.to_dict()["changes"]
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == result.to_dict()["changes"]
     assert main(["changes", *days, "--format", "csv"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 1 + len(found.changes) == 1 + found.to_frame().height
+    assert len(capsys.readouterr().out.splitlines()) == 1 + len(result.changes) == 1 + result.to_frame().height
     assert main(["changes", *days]) == 0
     out = capsys.readouterr().out
     assert "Telnet" in out

@@ -78,16 +78,16 @@ def test_embedding_while_reading_equals_two_passes(days: list[Path]) -> None:
     assert reading.seen.windows.counts.equals(alone.seen.windows.counts)  # type: ignore[attr-defined]
     assert reading.log == alone.log  # type: ignore[attr-defined]
     flows = collect_vectors(read_vectors(days))
-    found = feed.embedded()
-    assert (found.flows, feed.captures, found.encoder) == (200, 2, "clock")
-    assert sorted(zip(found.device, found.at.tolist(), strict=True)) == sorted(
+    embedded = feed.embedded()
+    assert (embedded.flows, feed.captures, embedded.encoder) == (200, 2, "clock")
+    assert sorted(zip(embedded.device, embedded.at.tolist(), strict=True)) == sorted(
         zip(flows.device, flows.start_us.tolist(), strict=True)
     )
     windows = alone.seen.windows
-    assert found.of(windows, 1000).flows.tolist() == [80, 80, 20, 20]
+    assert embedded.of(windows, 1000).flows.tolist() == [80, 80, 20, 20]
     starts = windows.items["start"].dt.epoch("s").to_numpy()
     for item, start in enumerate(starts):
-        seconds = found.of(windows, 1000).z[found.of(windows, 1000).owner == item][:, 0] + FIRST
+        seconds = embedded.of(windows, 1000).z[embedded.of(windows, 1000).owner == item][:, 0] + FIRST
         assert ((seconds >= start) & (seconds < start + DAY)).all()
 
 
@@ -107,17 +107,17 @@ def test_the_sample_is_uniform_bounded_and_order_independent(days: list[Path], m
     for order in (days, days[::-1]):
         encoder = Clock()
         feed, _ = heard(order, encoder, stretch_s=DAY, most=10)
-        found = feed.embedded()
+        embedded = feed.embedded()
         assert feed.kept == 40
-        assert found.flows == 200
-        items = found.of(windows, 10)
+        assert embedded.flows == 200
+        items = embedded.of(windows, 10)
         assert items.flows.tolist() == [10, 10, 10, 10]
         for item, times in want.items():
             seconds = items.z[items.owner == item][:, 0].astype(int) + FIRST
             assert sorted((seconds * 1_000_000).tolist()) == times
         assert (whole.of(windows, 10).z == items.z).all()
-    one = heard(days, Clock(), stretch_s=None, most=10)[0].embedded()
-    assert len(one.at) == 20
+    first = heard(days, Clock(), stretch_s=None, most=10)[0].embedded()
+    assert len(first.at) == 20
 
 
 def test_flows_beyond_the_quota_are_not_embedded(days: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,19 +126,19 @@ def test_flows_beyond_the_quota_are_not_embedded(days: list[Path], monkeypatch: 
     feed = EmbeddingListener(encoder, stretch_s=None, most=5)  # type: ignore[arg-type]
     feed._stream._block = 10
     read_windows(days, listener=feed)
-    found = feed.embedded()
-    assert len(found.at) == 10
-    assert found.flows == 200
+    embedded = feed.embedded()
+    assert len(embedded.at) == 10
+    assert embedded.flows == 200
     assert 10 <= encoder.asked < 120
 
 
 def test_flows_outside_the_time_span_are_skipped(days: list[Path]) -> None:
     begin, end = FIRST + 6 * HOUR, FIRST + 12 * HOUR
     span = TimeSpan(datetime.fromtimestamp(begin, UTC), datetime.fromtimestamp(end, UTC))
-    found = heard(days, Clock(), span=span)[0].embedded()
-    assert found.flows == 36
-    assert (found.at >= begin * 1e6).all()
-    assert (found.at < end * 1e6).all()
+    embedded = heard(days, Clock(), span=span)[0].embedded()
+    assert embedded.flows == 36
+    assert (embedded.at >= begin * 1e6).all()
+    assert (embedded.at < end * 1e6).all()
 
 
 def test_damage_ends_a_capture_for_both(days: list[Path]) -> None:
@@ -184,11 +184,11 @@ def test_embeddings_and_flows_name_devices_alike_behind_a_repeater(tmp_path: Pat
     flow = FlowSettings.of(block_flows=block_flows)
     feed = EmbeddingListener(Clock(), flow=flow)  # type: ignore[arg-type]
     windows = read_windows([tmp_path / "repeater.pcap"], ReadOptions(flow=flow), listener=feed).seen.windows
-    found = feed.embedded()
+    embedded = feed.embedded()
     if block_flows > 100:  # smaller blocks know of the repeater only later, flow table and embeddings alike
-        assert sorted(set(found.device)) == hosts
-    assert set(found.device) <= set(windows.items["device"])
-    assert int(found.of(windows).flows.sum()) == found.flows == 60
+        assert sorted(set(embedded.device)) == hosts
+    assert set(embedded.device) <= set(windows.items["device"])
+    assert int(embedded.of(windows).flows.sum()) == embedded.flows == 60
     alone = collect_vectors(read_vectors([tmp_path / "repeater.pcap"]))
     assert set(alone.device) == {REPEATER}
 
@@ -199,10 +199,10 @@ def test_quotas_of_addresses_merge_to_the_quota_of_their_device(tmp_path: Path) 
         sent = P((FIRST + k * 600) * S, f"192.168.1.{30 + k // 20}", source_port=20_000 + k, payload=b"x")
         packets += [sent, sent.back(sent.time_ns + S)]
     (tmp_path / "leases.pcap").write_bytes(capture(packets))
-    found = heard([tmp_path / "leases.pcap"], Clock(), most=10)[0].embedded()
+    embedded = heard([tmp_path / "leases.pcap"], Clock(), most=10)[0].embedded()
     flows = collect_vectors(read_vectors([tmp_path / "leases.pcap"]))
-    assert set(found.device) == {"02:00:00:00:00:07"}
-    assert sorted(found.draw.tolist()) == sorted(sampling_keys(flows).tolist())[:10]
+    assert set(embedded.device) == {"02:00:00:00:00:07"}
+    assert sorted(embedded.draw.tolist()) == sorted(sampling_keys(flows).tolist())[:10]
 
 
 def test_flows_between_two_addresses_of_a_device_count_once() -> None:

@@ -69,9 +69,9 @@ def test_regrouping_keeps_every_flow() -> None:
         items = regroup(seen, per)  # type: ignore[arg-type]
         assert len(items.windows) == count == len(items.status)
         assert items.windows.counts["flows"].sum() == seen.windows.counts["flows"].sum()
-    one = regroup(ObservedWindows(seen.windows, ["open"] * 8 + ["converged"]), "device")
-    assert one.converged == [False, False, True]
-    assert (one.windows.items["end"] - one.windows.items["start"]).to_list() == [timedelta(days=3)] * 3
+    first = regroup(ObservedWindows(seen.windows, ["open"] * 8 + ["converged"]), "device")
+    assert first.converged == [False, False, True]
+    assert (first.windows.items["end"] - first.windows.items["start"]).to_list() == [timedelta(days=3)] * 3
 
 
 def test_converged_fingerprints_are_enrolled_alone_where_there_are_some() -> None:
@@ -103,9 +103,9 @@ def test_time_to_converge_is_the_exporters() -> None:
         "device", ((pl.col("end") - pl.col("start")).dt.total_seconds()).alias("s")
     )
     expected = dict(spans.group_by("device").agg(pl.col("s").median()).iter_rows())
-    found = time_to_converge(windows, labels)
-    assert found == {{"a": "camera", "b": "plug", "c": "recorder"}[device]: s for device, s in expected.items()}
-    assert found
+    result = time_to_converge(windows, labels)
+    assert result == {{"a": "camera", "b": "plug", "c": "recorder"}[device]: s for device, s in expected.items()}
+    assert result
 
 
 def test_across_networks_a_source_is_held_out_whole() -> None:

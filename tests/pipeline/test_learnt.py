@@ -59,8 +59,8 @@ def test_settings_of_the_decision_alone_need_no_learning(tmp_path: Path) -> None
     known = opened(tmp_path)
     learn(known, EVIDENCE)
     closed = settings_for("evidence", closed=True)
-    result, said = identified(known, closed)
-    assert said.startswith("read what was learnt")
+    result, outcome = identified(known, closed)
+    assert outcome.startswith("read what was learnt")
     assert result.to_json() == identify_windows(regroup(home(2, 20, seed=3), "device"), known, closed).to_json()
 
 
@@ -68,8 +68,8 @@ def test_what_was_learnt_from_another_library_is_learnt_anew(tmp_path: Path) -> 
     learn(opened(tmp_path), EVIDENCE)
     more, _ = enrol_windows(home(3, 40, seed=9), LABELS, source=Source("later"), extend=library())
     known = opened(tmp_path, more)
-    _, said = identified(known, EVIDENCE)
-    assert "learnt the library anew: home.learnt-evidence-label.npz is of another library; kept in" in said
+    _, result = identified(known, EVIDENCE)
+    assert "learnt the library anew: home.learnt-evidence-label.npz is of another library; kept in" in result
     assert identified(known, EVIDENCE)[1].startswith("read")
     assert "of another settings" in identified(known, settings_for("evidence", folds=3))[1]
 
@@ -92,8 +92,8 @@ def test_a_folder_that_cannot_be_written_costs_time_alone(tmp_path: Path) -> Non
 
 
 def test_a_method_that_cannot_be_kept_is_learnt_at_each_run(tmp_path: Path) -> None:
-    _, said = identified(opened(tmp_path), settings_for("nearest"))
-    assert said.startswith("learnt the library; not kept: what was learnt holds a NearestFingerprint")
+    _, result = identified(opened(tmp_path), settings_for("nearest"))
+    assert result.startswith("learnt the library; not kept: what was learnt holds a NearestFingerprint")
     assert [path.name for path in tmp_path.iterdir()] == ["home.jsonl.gz"]
 
 
@@ -202,12 +202,12 @@ def test_values_come_back_as_they_were(tmp_path: Path) -> None:
 @pytest.mark.parametrize("level", BUNDLED)
 def test_the_package_ships_what_its_library_teaches(tmp_path: Path, level: str) -> None:
     known = open_library()
-    chosen = settings_for(default_method(packaged=True, level=level), level=level)
+    changed = settings_for(default_method(packaged=True, level=level), level=level)
     assert known.file is not None
     again = "run: python benchmarks/packaged_data.py --learnt"
-    assert learn(known, chosen).messages == [f"read what was learnt: {learnt_path(known.file, chosen)}"], again
+    assert learn(known, changed).messages == [f"read what was learnt: {learnt_path(known.file, changed)}"], again
     written = {path.name: path for path in write_bundled(known, tmp_path, levels=(level,))}
-    shipped = learnt_path(known.file, chosen)
+    shipped = learnt_path(known.file, changed)
     assert written.keys() == {shipped.name}
     different = learnt_differences(written[shipped.name], shipped, ignored=("code",))
     assert not different, f"{', '.join(different)}: {again}"
@@ -239,8 +239,8 @@ def test_a_large_library_is_read_only_when_its_entries_are_asked_for(
         patched.setattr(library_file, "load", lambda *_, **__: pytest.fail("the entries were read"))
         patched.setattr(library_file, "read_header", lambda _: replace(first, entries=()))
         unread = open_library(path)
-        result, said = identified(unread, EVIDENCE)
-    assert said.startswith("read what was learnt")
+        result, outcome = identified(unread, EVIDENCE)
+    assert outcome.startswith("read what was learnt")
     assert result.to_json() == expected.to_json()
     assert (len(unread), unread, unread.sources) == (len(first), first, first.sources)
     assert unread.entries == first.entries
@@ -272,7 +272,7 @@ def test_a_library_that_was_just_enrolled_is_learnt_already(tmp_path: Path) -> N
 
 def real_library(days: int) -> Library:
     """The first later days of real devices that come with the package for the demo."""
-    entries = [entry for found in later().values() if len(found) >= 11 for entry in found[:days]]
+    entries = [entry for items in later().values() if len(items) >= 11 for entry in items[:days]]
     return Library().merge(Library(tuple(entries)))
 
 
@@ -289,15 +289,15 @@ def test_a_library_that_grew_by_a_day_learns_that_day_alone(tmp_path: Path) -> N
         f"updated what was learnt: {len(after) - len(before)} new windows; weights and calibration are those of "
         f"{len(before)} windows; kept in {tmp_path / 'home.learnt-evidence-label.npz'}"
     )
-    days = [entry for found in later().values() if len(found) >= 11 for entry in found[-3:]]
+    days = [entry for items in later().values() if len(items) >= 11 for entry in items[-3:]]
     windows = Library(tuple(days)).windows()
     seen = ObservedWindows(windows, ["open"] * len(windows))
-    updated, said = identify_by_library(seen, open_library(path), EVIDENCE)
+    updated, result = identify_by_library(seen, open_library(path), EVIDENCE)
     anew = identify_windows(seen, after, EVIDENCE)
-    assert said[0].startswith("read what was learnt")
+    assert result[0].startswith("read what was learnt")
     assert [verdict.verdict for verdict in updated.devices] == [verdict.verdict for verdict in anew.devices]
-    for one, other in zip(updated.devices, anew.devices, strict=True):
-        assert one.known_types == pytest.approx(other.known_types, abs=0.05)
+    for device, other in zip(updated.devices, anew.devices, strict=True):
+        assert device.known_types == pytest.approx(other.known_types, abs=0.05)
 
 
 def test_a_library_that_grew_much_or_lost_windows_is_learnt_as_a_whole(tmp_path: Path) -> None:
@@ -333,13 +333,13 @@ def test_small_additions_count_from_the_last_time_that_all_was_learnt(tmp_path: 
     path = tmp_path / "home.jsonl.gz"
     library_file.write(real_library(6), path)
     learn_enrolled(real_library(6), path)
-    said = []
+    collected = []
     for days in (7, 8):
         known = open_library(path)
         assert known.entries
         library_file.write(real_library(days), path)
-        said.append(learn_enrolled(real_library(days), path, known)[0].split(":")[0])
-    assert said == ["updated what was learnt", "learnt the library anew"]
+        collected.append(learn_enrolled(real_library(days), path, known)[0].split(":")[0])
+    assert collected == ["updated what was learnt", "learnt the library anew"]
 
 
 def test_a_new_device_is_known_after_an_update(tmp_path: Path) -> None:

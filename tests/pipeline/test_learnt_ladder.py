@@ -103,8 +103,8 @@ def test_a_damaged_file_is_learnt_anew(tmp_path: Path) -> None:
 def test_a_large_enrolled_library_is_not_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ethogram.pipeline.unread_library.LARGE", 1)
     known = opened(tmp_path)
-    said = learn_enrolled(own_library(), Path(known.path))
-    assert [line.split("; ")[0] for line in said] == ["learnt the library", "learnt the levels"]
+    result = learn_enrolled(own_library(), Path(known.path))
+    assert [line.split("; ")[0] for line in result] == ["learnt the library", "learnt the levels"]
     with monkeypatch.context() as patched:
         patched.setattr(library_file, "read", lambda _: pytest.fail("the entries were read"))
         unread = open_library(known.path)

@@ -67,10 +67,10 @@ def test_own_devices_and_packaged_products_are_named_together(
     tmp_path: Path, days: tuple[list[str], ObservedWindows]
 ) -> None:
     labels, observed = days
-    own, packaged = own_library(tmp_path), open_library()
-    joint = judged(observed, [packaged, own])
+    user_library, packaged = own_library(tmp_path), open_library()
+    joint = judged(observed, [packaged, user_library])
     alone = judged(observed, [packaged])
-    own_alone = judged(observed, [own])
+    own_alone = judged(observed, [user_library])
     mine = [(v, label) for v, label in zip(joint.devices, labels, strict=True) if label in MINE]
     assert sum(verdict.verdict == f"my {label}" for verdict, label in mine) >= 0.8 * len(mine)
     assert not [verdict for verdict, label in mine if verdict.verdict not in (f"my {label}", label, UNKNOWN)]
@@ -79,7 +79,7 @@ def test_own_devices_and_packaged_products_are_named_together(
     assert [joint.devices[i].verdict for i in others] == [alone.devices[i].verdict for i in others]
     assert sum(joint.devices[i].verdict == labels[i] for i in others) == len(others) / 2
     assert {joint.devices[i].library for i in others if joint.devices[i].verdict == labels[i]} == {"packaged"}
-    assert joint.library == f"home.jsonl.gz {own.digest} + library.jsonl.gz {packaged.digest}"
+    assert joint.library == f"home.jsonl.gz {user_library.digest} + library.jsonl.gz {packaged.digest}"
 
 
 def test_the_probabilities_of_both_libraries_are_one_whole(
@@ -144,37 +144,37 @@ def test_details_of_a_label_are_those_of_the_first_library(tmp_path: Path) -> No
 
 
 def test_names_of_libraries(tmp_path: Path) -> None:
-    own = own_library(tmp_path)
+    user_library = own_library(tmp_path)
     assert [library.bundled for library in open_libraries([])] == [True]
-    names = ["packaged", own.path, "packaged", own.path]
+    names = ["packaged", user_library.path, "packaged", user_library.path]
     assert [library.bundled for library in open_libraries(names)] == [True, False]
     with pytest.raises(LibraryError, match=r"^missing\.jsonl: there is no such library$"):
         open_libraries(["packaged", "missing.jsonl"])
 
 
 def test_several_libraries_in_python(tmp_path: Path) -> None:
-    own = own_library(tmp_path)
+    user_library = own_library(tmp_path)
     pcap = tmp_path / "day.pcap"
     sent = [P((1_714_521_600 + 60 * i) * 10**9, "192.168.1.5", "198.51.100.7", 40_000 + i, 443) for i in range(5)]
     pcap.write_bytes(capture([packet for each in sent for packet in (each, each.back(each.time_ns + 1000))]))
-    inventory = ethogram.identify(pcap, library=["packaged", own.path])
+    inventory = ethogram.identify(pcap, library=["packaged", user_library.path])
     assert inventory.library.startswith("home.jsonl.gz ")
     assert " + library.jsonl.gz " in inventory.library
-    assert ethogram.identify(pcap, library=[own, ethogram.open_library()]) == inventory
+    assert ethogram.identify(pcap, library=[user_library, ethogram.open_library()]) == inventory
     assert ethogram.identify(pcap, library="packaged") == ethogram.identify(pcap)
 
 
 def test_what_is_known_of_files_holds_for_their_entries_alone(tmp_path: Path) -> None:
-    one, other = own_library(tmp_path, MINE[:1], "one"), own_library(tmp_path, MINE[1:2], "other")
-    merged = merged_libraries([one, other])
-    assert merged.octets == f"{one.octets}+{other.octets}"
-    assert [len(octets) for octets in (one.octets, other.octets)] == [64, 64]
-    assert merged.parts == (one, other)
-    assert one.parts == (one,)
-    changed = replace(one, entries=one.entries[:1])
+    first, other = own_library(tmp_path, MINE[:1], "one"), own_library(tmp_path, MINE[1:2], "other")
+    merged = merged_libraries([first, other])
+    assert merged.octets == f"{first.octets}+{other.octets}"
+    assert [len(octets) for octets in (first.octets, other.octets)] == [64, 64]
+    assert merged.parts == (first, other)
+    assert first.parts == (first,)
+    changed = replace(first, entries=first.entries[:1])
     assert (changed.octets, changed.parts) == ("", (changed,))
-    assert changed.digest == Library(one.entries[:1]).digest != one.digest
-    assert replace(one, name="renamed").octets == one.octets
+    assert changed.digest == Library(first.entries[:1]).digest != first.digest
+    assert replace(first, name="renamed").octets == first.octets
 
 
 def test_libraries_of_different_encoders_are_judged_together_without_embeddings(tmp_path: Path) -> None:
@@ -185,20 +185,21 @@ def test_libraries_of_different_encoders_are_judged_together_without_embeddings(
     ]  # fmt: skip
     with pytest.raises(LibraryError, match="of different encoders cannot be merged"):
         KnownLibraries.of(embedded)
-    own = KnownLibraries.of(embedded, flows=False).own
-    assert own is not None
-    assert own.store is None
-    assert (own.digest, own.octets) == (merged_libraries(libraries).digest, merged_libraries(libraries).octets)
+    user_library = KnownLibraries.of(embedded, flows=False).own
+    assert user_library is not None
+    assert user_library.store is None
+    merged = merged_libraries(libraries)
+    assert (user_library.digest, user_library.octets) == (merged.digest, merged.octets)
 
 
 def test_a_packaged_product_is_not_called_by_the_name_of_your_nearest_device(tmp_path: Path) -> None:
     mine = ("amazon-echo", "belkin-wemo-motion", "chime-doorbell-stevens")
-    own, packaged = own_library(tmp_path, mine), open_library()
+    user_library, packaged = own_library(tmp_path, mine), open_library()
     new = ("tp-link-kasa-bulb-stevens", "tp-link-kasa-plug-stevens", *mine)
     entries = [entry for label in new for entry in later()[label][-3:]]
     windows = Library(tuple(entries)).windows()
     observed = ObservedWindows(windows, ["open"] * len(windows))
-    alone, joint = judged(observed, [own]), judged(observed, [packaged, own])
+    alone, joint = judged(observed, [user_library]), judged(observed, [packaged, user_library])
     nearest = [verdict.verdict for verdict in alone.devices[:6]]
     assert nearest == ["my chime-doorbell-stevens"] * 6  # nothing else is known
     for entry, before, after in zip(entries, alone.devices, joint.devices, strict=True):
@@ -211,11 +212,11 @@ def test_a_packaged_product_is_not_called_by_the_name_of_your_nearest_device(tmp
 
 
 def test_libraries_that_say_the_same_in_other_words_do_not_contradict(tmp_path: Path) -> None:
-    own, packaged = own_library(tmp_path), open_library()
+    user_library, packaged = own_library(tmp_path), open_library()
     entries = [entry for label in MINE for entry in later()[label][-3:]]
     windows = Library(tuple(entries)).windows()
     observed = ObservedWindows(windows, ["open"] * len(windows))
-    of_own, of_packaged = judged(observed, [own]), judged(observed, [packaged])
+    of_own, of_packaged = judged(observed, [user_library]), judged(observed, [packaged])
     assert sum(verdict.verdict in MINE for verdict in of_packaged.devices) >= 6
     model = learn(packaged, settings_for("cross-network")).model
-    assert contradicted(windows, of_own, of_packaged, own, model) == set()
+    assert contradicted(windows, of_own, of_packaged, user_library, model) == set()

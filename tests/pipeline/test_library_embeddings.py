@@ -36,17 +36,17 @@ STORE = FlowStore("abc", 3, {"e1": np.arange(6, dtype=np.float32).reshape(2, 3),
 
 def test_round_trip(tmp_path: Path) -> None:
     write_store(STORE, tmp_path / "l.flows.parquet")
-    found = read_store(tmp_path / "l.flows.parquet")
-    assert (found.encoder, found.d, sorted(found.z)) == ("abc", 3, ["e0", "e1"])
-    assert all(np.array_equal(found.z[name], STORE.z[name]) for name in STORE.z)
-    write_store(found, tmp_path / "again.parquet")
+    content = read_store(tmp_path / "l.flows.parquet")
+    assert (content.encoder, content.d, sorted(content.z)) == ("abc", 3, ["e0", "e1"])
+    assert all(np.array_equal(content.z[name], STORE.z[name]) for name in STORE.z)
+    write_store(content, tmp_path / "again.parquet")
     assert (tmp_path / "again.parquet").read_bytes() == (tmp_path / "l.flows.parquet").read_bytes()
 
 
 def table(**changes: object) -> pyarrow.Table:
-    told = {"format": FLOW_SIDE_FORMAT, "encoder": "abc", "d": 2} | changes
+    by_name = {"format": FLOW_SIDE_FORMAT, "encoder": "abc", "d": 2} | changes
     z = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(np.zeros(4, np.float32)), 2)
-    return pyarrow.table({"entry": ["a", "b"], "z": z}).replace_schema_metadata({KEY: orjson.dumps(told)})
+    return pyarrow.table({"entry": ["a", "b"], "z": z}).replace_schema_metadata({KEY: orjson.dumps(by_name)})
 
 
 @pytest.mark.parametrize(
@@ -102,9 +102,10 @@ def test_flows_are_found_by_device_and_window() -> None:
     at = np.array([us, us - 1, us + 5, us + 2 * 86_400_000_000 + 7, us + 86_400_000_001, us], np.int64)
     z = np.arange(6, dtype=np.float32)[:, None]
     flows = Embedded(pl.Series(["a", "a", "b", "a", "a", "c"]), at, np.arange(6).astype(np.uint64), z, "abc", 6)
-    found = flows.of(Windows(items, ITEM_COUNTS.empty()))
-    assert {(int(o), float(z[0])) for o, z in zip(found.owner, found.z, strict=True)} == {(0, 0.0), (1, 2.0), (2, 3.0)}
-    assert found.flows.tolist() == [1, 1, 1]
+    result = flows.of(Windows(items, ITEM_COUNTS.empty()))
+    rows = zip(result.owner, result.z, strict=True)
+    assert {(int(owner), float(z[0])) for owner, z in rows} == {(0, 0.0), (1, 2.0), (2, 3.0)}
+    assert result.flows.tolist() == [1, 1, 1]
     assert flows.of(Windows(ITEM.empty(), ITEM_COUNTS.empty())).items == 0
 
 
@@ -127,9 +128,9 @@ def test_library_and_embeddings_are_written_together(tmp_path: Path) -> None:
     ]
     back = library_file.read(path)
     assert (back, back.flows) == (library, "abc")
-    store, said = load_embeddings(path, back)
+    store, result = load_embeddings(path, back)
     assert store is not None
-    assert (sorted(store.z), said) == (sorted(digests), "")
+    assert (sorted(store.z), result) == (sorted(digests), "")
     # Without what it belongs to, a flow side goes.
     less = library.remove(digests=digests[:1])
     write_library(less, side(library), path)

@@ -34,9 +34,9 @@ def pinned(one: Verdict, label: str = "camera", **of_label: object) -> tuple[Ver
 
 
 def test_a_device_that_behaves_like_its_label_is_called_that() -> None:
-    found, lines = pinned(verdict("camera", "camera"))
-    assert (found.verdict, found.pinned, found.score, found.unusual) == ("camera", True, 1.0, False)
-    assert found.reason == "you said so; uses TCP/443"
+    stated, lines = pinned(verdict("camera", "camera"))
+    assert (stated.verdict, stated.pinned, stated.score, stated.unusual) == ("camera", True, 1.0, False)
+    assert stated.reason == "you said so; uses TCP/443"
     assert lines == []
 
 
@@ -52,34 +52,34 @@ def test_a_device_that_behaves_like_its_label_is_called_that() -> None:
     ],
 )  # fmt: skip
 def test_a_device_that_no_longer_behaves_like_its_label_keeps_it_and_is_reported(one: Verdict, instead: str) -> None:
-    found, lines = pinned(one)
-    assert (found.verdict, found.unusual) == ("camera", True)
-    assert found.reason.startswith(f"you said so, but it no longer behaves like camera: {instead}; ")
+    stated, lines = pinned(one)
+    assert (stated.verdict, stated.unusual) == ("camera", True)
+    assert stated.reason.startswith(f"you said so, but it no longer behaves like camera: {instead}; ")
     assert lines == [f"dev no longer behaves like camera: {instead}"]
 
 
 def test_twins_and_near_labels_are_no_change() -> None:
     tied = verdict("plug", "plug", tied_with=["camera"])
     near = verdict("plug", "plug", known_types={"plug": 0.6, "camera": 0.3})
-    assert [pinned(one)[0].unusual for one in (tied, near)] == [False, False]
+    assert [pinned(item)[0].unusual for item in (tied, near)] == [False, False]
 
 
 def test_a_label_that_is_not_enrolled_is_compared_with_nothing_and_says_so() -> None:
-    found, lines = pinned(verdict("unknown", "camera", strangeness=4.0, unusual=True), "kettle")
-    assert (found.verdict, found.unusual, lines) == ("kettle", False, [])
-    assert found.reason == "you said so; kettle is not in the library, so its traffic is not compared"
+    stated, lines = pinned(verdict("unknown", "camera", strangeness=4.0, unusual=True), "kettle")
+    assert (stated.verdict, stated.unusual, lines) == ("kettle", False, [])
+    assert stated.reason == "you said so; kettle is not in the library, so its traffic is not compared"
 
 
 def test_a_label_of_another_time_or_level_does_not_count_and_an_unseen_device_is_named() -> None:
-    one = verdict("plug", "plug")
-    assert pinned(one, end=START)[0] == one
+    before = verdict("plug", "plug")
+    assert pinned(before, end=START)[0] == before
     family = verdict("plug", "plug", level="family")
     assert pinned(family)[0] == family
     assert pinned(verdict("camera", "camera", level="type"))[0].pinned
-    elsewhere = one.model_copy(update={"device": "other"})
+    elsewhere = before.model_copy(update={"device": "other"})
     assert pinned(elsewhere) == (elsewhere, ["labelled, but not seen: 1 device: DEV"])
 
 
 def test_a_silent_device_keeps_its_label() -> None:
-    found, _ = pinned(verdict("unknown", "camera", flows=0, reason="silent: nothing was seen"))
-    assert (found.verdict, found.reason) == ("camera", "you said so; silent: nothing was seen")
+    stated, _ = pinned(verdict("unknown", "camera", flows=0, reason="silent: nothing was seen"))
+    assert (stated.verdict, stated.reason) == ("camera", "you said so; silent: nothing was seen")

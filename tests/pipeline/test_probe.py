@@ -46,47 +46,47 @@ def run(place: Path, *encoders: str, name: str = "home", settings: ProbeSettings
 
 class TestByDay:
     def test_pretraining_days_are_excluded_and_accounted(self, place: Path) -> None:
-        found = run(place, "raw", "model")
-        sides = found.split.sides
+        probed = run(place, "raw", "model")
+        sides = probed.split.sides
         assert [np.unique(side.day).tolist() for side in sides.values()] == [[4, 5, 6], [8, 9], [0, 1, 2]]
         assert list(sides) == ["train", "test", "unlabelled of home"]
-        accounting = found.accounting["home"]
+        accounting = probed.accounting["home"]
         accounting.check()
         days = home(900, 1).start_us // 86_400_000_000
         assert accounting.read == 900
         assert accounting.ignored["day the encoder learnt from"] == np.sum(days <= 3)
         assert accounting.ignored["between the sides"] == np.sum(days == 7)
         assert accounting.used == len(sides["train"]) + len(sides["test"])
-        first = found.figures.row(0, named=True)
+        first = probed.figures.row(0, named=True)
         assert (first["trained_on"], first["tested_on"]) == (len(sides["train"]), len(sides["test"]))
         assert first["device_days"] == 6
 
     def test_probes_separate_types_and_rows_are_complete(self, place: Path) -> None:
-        found = run(place, "raw", "model")
-        raw = found.figures.filter(encoder="raw 40", seed=0).row(0, named=True)
+        probed = run(place, "raw", "model")
+        raw = probed.figures.filter(encoder="raw 40", seed=0).row(0, named=True)
         assert raw["macro_f1"] > 0.95
         assert raw["low"] <= raw["macro_f1"] <= raw["high"]
-        together = found.figures.filter(pl.col("seed").is_null())
+        together = probed.figures.filter(pl.col("seed").is_null())
         assert together["encoder"].to_list() == ["raw 40", "model"]
         assert together["seeds"].to_list() == [1, 2], "raw numbers draw nothing: once is enough"
-        each = found.figures.filter(pl.col("seed").is_not_null(), encoder="model")["macro_f1"]
+        each = probed.figures.filter(pl.col("seed").is_not_null(), encoder="model")["macro_f1"]
         assert together["macro_f1"][1] == pytest.approx(each.mean())
         assert together["spread"][1] == pytest.approx(each.max() - each.min())
-        confusion = found.confusion.filter(encoder="model", seed=1)
+        confusion = probed.confusion.filter(encoder="model", seed=1)
         assert confusion["flows"].sum() == raw["tested_on"]
         right = confusion.filter(pl.col("true") == pl.col("said"))["flows"].sum()
         assert right / raw["tested_on"] == pytest.approx(
-            found.figures.filter(encoder="model", seed=1)["accuracy"].item()
+            probed.figures.filter(encoder="model", seed=1)["accuracy"].item()
         )
-        assert set(found.types["type"]) == {"camera", "hub", "plug"}
+        assert set(probed.types["type"]) == {"camera", "hub", "plug"}
 
     def test_all_probes_budgets_and_baselines(self, place: Path) -> None:
         settings = QUICK.model_copy(
             update={"probes": ("logistic", "knn", "mlp", "forest"), "budgets": (10, None), "seeds": 1, "whiten": True}
         )
-        found = run(place, "raw", "random-projection:meta+packets", "pca:meta+packets", "untrained:meta+packets",
+        probed = run(place, "raw", "random-projection:meta+packets", "pca:meta+packets", "untrained:meta+packets",
                     settings=settings)  # fmt: skip
-        table = found.figures.filter(pl.col("seed") == 0)
+        table = probed.figures.filter(pl.col("seed") == 0)
         assert table.height == 4 * 4 * 2
         assert set(table.filter(budget=10)["trained_on"]) == {30}
         assert table["macro_f1"].is_between(0.2, 1).all()
@@ -99,27 +99,27 @@ class TestByDay:
         settings = EncoderSettings(kind="linear-fields", d=16)
         training = TrainingSettings(held_out=0.6)
         pretrain([place / "home.parquet"], tmp_path / "linear", encoder=settings, training=training)
-        found = run(place, "linear-fields", str(tmp_path / "linear"), settings=QUICK.model_copy(update={"seeds": 1}))
-        assert dict(found.figures.select("encoder", "d").iter_rows()) == {"linear-fields": 48, "linear": 16}
-        assert (found.figures["macro_f1"] > 0.9).all()
+        probed = run(place, "linear-fields", str(tmp_path / "linear"), settings=QUICK.model_copy(update={"seeds": 1}))
+        assert dict(probed.figures.select("encoder", "d").iter_rows()) == {"linear-fields": 48, "linear": 16}
+        assert (probed.figures["macro_f1"] > 0.9).all()
         assert candidates(["linear-fields"])[0].seeds == 1
 
     def test_an_exported_encoder_has_the_figures_of_its_model(self, place: Path) -> None:
         exported = next((place / "model").rglob("*.onnx"))
         settings = QUICK.model_copy(update={"seeds": 1})
         assert [c.header(0).d for c in candidates([str(exported)])] == [TINY.d]
-        found = run(place, str(exported), "model", settings=settings)
-        by_name = {row["encoder"]: row["macro_f1"] for row in found.figures.filter(seed=0).iter_rows(named=True)}
+        probed = run(place, str(exported), "model", settings=settings)
+        by_name = {row["encoder"]: row["macro_f1"] for row in probed.figures.filter(seed=0).iter_rows(named=True)}
         assert by_name[exported.stem] == by_name["model"]
         days = home(900, 1).start_us // 86_400_000_000
-        assert found.accounting["home"].ignored["day the encoder learnt from"] == np.sum(days <= 3)
+        assert probed.accounting["home"].ignored["day the encoder learnt from"] == np.sum(days <= 3)
         with pytest.raises(UsageError, match="an exported encoder has no weights to train"):
             run(place, str(exported), settings=settings, tune=True)
 
     def test_the_bundled_encoder_goes_by_a_name(self, place: Path) -> None:
-        found = run(place, "packaged", settings=QUICK.model_copy(update={"seeds": 1}))
-        assert found.figures.filter(seed=0)["encoder"].unique().to_list() == ["packaged"]
-        assert found.figures.filter(seed=0)["d"][0] == 128
+        probed = run(place, "packaged", settings=QUICK.model_copy(update={"seeds": 1}))
+        assert probed.figures.filter(seed=0)["encoder"].unique().to_list() == ["packaged"]
+        assert probed.figures.filter(seed=0)["d"][0] == 128
 
     def test_names_of_raw_features(self) -> None:
         assert candidates(["raw"])[0].header(0).d == Header(encoder=EncoderSettings.of(kind="raw")).d == 40
@@ -130,8 +130,8 @@ class TestByDay:
         random = np.random.default_rng(0)
         names = pl.Series([f"{kind} 0" for kind in random.choice(["camera", "plug", "hub"], len(flows))])
         path, labels = write_home(tmp_path, "shuffled", replace(flows, device=names))
-        found = probe([path], labels, ["raw"], settings=QUICK)
-        assert found.figures["macro_f1"][0] < 0.45
+        probed = probe([path], labels, ["raw"], settings=QUICK)
+        assert probed.figures["macro_f1"][0] < 0.45
 
     def test_fitting_does_not_use_test_labels(self, place: Path, tmp_path: Path) -> None:
         """Swapping types in the test days does not change what is fitted, and all predictions become wrong."""
@@ -150,18 +150,18 @@ class TestByDay:
         assert first.devices.select(columns).equals(second.devices.select(columns))
 
     def test_one_training_day_is_not_calibrated(self, place: Path) -> None:
-        found = run(place, "raw", settings=QUICK.model_copy(update={"test_share": 0.8}))
-        assert any("not calibrated" in note for note in found.notes)
-        assert found.devices["unknown"].null_count() == found.devices.height
-        assert found.figures["choice"][0] == "{'c': 1.0}"
+        probed = run(place, "raw", settings=QUICK.model_copy(update={"test_share": 0.8}))
+        assert any("not calibrated" in note for note in probed.notes)
+        assert probed.devices["unknown"].null_count() == probed.devices.height
+        assert probed.figures["choice"][0] == "{'c': 1.0}"
 
 
 class TestDevices:
     def test_verdicts_of_more_flows_are_not_worse(self, place: Path) -> None:
-        found = run(place, "model", settings=QUICK.model_copy(update={"aggregate": (1, 5), "seeds": 1}))
-        table = {row["flows"]: row for row in found.devices.to_dicts()}
+        probed = run(place, "model", settings=QUICK.model_copy(update={"aggregate": (1, 5), "seeds": 1}))
+        table = {row["flows"]: row for row in probed.devices.to_dicts()}
         assert set(table) == {"1", "5", "3600 s"}
-        assert table["1"]["macro_f1"] == pytest.approx(found.figures["macro_f1"][0])
+        assert table["1"]["macro_f1"] == pytest.approx(probed.figures["macro_f1"][0])
         assert table["5"]["macro_f1"] >= table["1"]["macro_f1"] - 0.05
         assert table["5"]["verdicts"] < table["1"]["verdicts"] / 4
         for row in table.values():
@@ -173,30 +173,30 @@ class TestAcrossNetworks:
     def test_strangers_of_a_test_network_are_counted(self, place: Path, tmp_path: Path) -> None:
         labels = tmp_path / "some.csv"
         labels.write_text("device,label,type\ncamera 0,a,camera\nplug 0,b,plug\n")
-        found = probe([place / "home.parquet"], labels, ["raw"], test=[place / "office.parquet"],
+        probed = probe([place / "home.parquet"], labels, ["raw"], test=[place / "office.parquet"],
                       test_labels=place / "office.csv", settings=QUICK)  # fmt: skip
-        assert found.split.by == "network"
-        office = found.accounting["office"]
+        assert probed.split.by == "network"
+        office = probed.accounting["office"]
         strangers = int(sum(name.startswith("hub") for name in home(400, 2, units=2).device))
         assert office.ignored["type not in training"] == strangers
-        assert office.used == found.figures["tested_on"][0] == 400 - strangers
-        assert found.accounting["home"].ignored["device without a label"] > 0
-        assert any("devices without a label: hub 0" in note for note in found.notes)
+        assert office.used == probed.figures["tested_on"][0] == 400 - strangers
+        assert probed.accounting["home"].ignored["device without a label"] > 0
+        assert any("devices without a label: hub 0" in note for note in probed.notes)
         assert any(
-            f"{strangers} test flows of types not in training count as strangers: hub" in note for note in found.notes
+            f"{strangers} test flows of types not in training count as strangers: hub" in note for note in probed.notes
         )
-        single = found.devices.filter(flows="1").row(0, named=True)
+        single = probed.devices.filter(flows="1").row(0, named=True)
         assert single["strangers"] == strangers
         assert single["strangers_unknown"] is not None
 
     def test_only_shared_types(self, place: Path, tmp_path: Path) -> None:
         labels = tmp_path / "office.csv"
         labels.write_text("device,label,type\ncamera 0,a,camera\nplug 0,b,plug\n")
-        found = probe([place / "home.parquet"], place / "home.csv", ["raw"], test=[place / "office.parquet"],
+        probed = probe([place / "home.parquet"], place / "home.csv", ["raw"], test=[place / "office.parquet"],
                       test_labels=labels, settings=QUICK.model_copy(update={"shared_types": True}))  # fmt: skip
         hubs = int(sum(name.startswith("hub") for name in home(900, 1).device))
-        assert found.accounting["home"].ignored["type not tested"] == hubs
-        assert set(found.confusion["said"]) <= {"camera", "plug"}
+        assert probed.accounting["home"].ignored["type not tested"] == hubs
+        assert set(probed.confusion["said"]) <= {"camera", "plug"}
 
     def test_the_same_flows_cannot_train_and_test(self, place: Path, tmp_path: Path) -> None:
         copy = tmp_path / "other.parquet"
@@ -221,9 +221,9 @@ class TestWhatEncodersLearntFrom:
             run(place, "greedy")
 
     def test_pretraining_on_another_network_is_allowed(self, place: Path) -> None:
-        found = run(place, "greedy", name="office", pretrained_on=[place / "home.parquet"])
-        assert "cannot be proved" not in " ".join(found.notes)
-        assert "day the encoder learnt from" not in found.accounting["office"].ignored
+        probed = run(place, "greedy", name="office", pretrained_on=[place / "home.parquet"])
+        assert "cannot be proved" not in " ".join(probed.notes)
+        assert "day the encoder learnt from" not in probed.accounting["office"].ignored
 
     def test_unknown_pretraining_files_are_reported(self, place: Path) -> None:
         assert any(
@@ -250,14 +250,14 @@ class TestLabelNetworks:
     def test_fine_tuning_and_training_from_scratch(self, place: Path) -> None:
         before = candidates([str(place / "model")])[0].weights(0)[0].weights
         file = (place / "model" / "seed-0" / "encoder.safetensors").read_bytes()
-        found = run(
+        probed = run(
             place, "model", "raw", tune=True, settings=QUICK.model_copy(update={"seeds": 1, "budgets": (10, None)})
         )
-        rows = found.figures.filter(pl.col("seed") == 0)
+        rows = probed.figures.filter(pl.col("seed") == 0)
         assert sorted(zip(rows["encoder"], rows["probe"], rows["trained_on"], strict=True))[:6] == [
             ("model", name, n) for name in ("logistic", "scratch", "unfrozen") for n in (30, rows["trained_on"].max())
         ]
-        assert any("raw 40: not a network" in note for note in found.notes)
+        assert any("raw 40: not a network" in note for note in probed.notes)
         assert (place / "model" / "seed-0" / "encoder.safetensors").read_bytes() == file
         assert candidates([str(place / "model")])[0].weights(0)[0].weights == before
 
@@ -341,8 +341,8 @@ def test_flows_come_in_the_order_of_their_rows(place: Path) -> None:
     rows = np.array([0, 5, 299, 300, 301, 899])
     flows = taken(part.files, rows)
     assert np.array_equal(flows.start_us, home(900, 1).start_us[rows])
-    chosen = part.take(rows)
-    assert chosen.types.tolist() == [name.split()[0] for name in flows.device]
+    selected = part.take(rows)
+    assert selected.types.tolist() == [name.split()[0] for name in flows.device]
 
 
 @pytest.mark.parametrize("form", ["text", "json", "csv"])
@@ -353,21 +353,21 @@ def test_the_command(
     plots = ["--plots", str(tmp_path / "plots")] if form == "text" else []
     options = ["--level", "type", "--seeds", "1", "--set", "draws=20", "--format", form, *plots]
     assert main(["probe", "home.parquet", "--labels", "home.csv", "--model", "raw", "--model", "model", *options]) == 0
-    told = capsys.readouterr()
-    assert "900 custom flows read = " in told.err
-    assert "flows train" in told.err
+    output = capsys.readouterr()
+    assert "900 custom flows read = " in output.err
+    assert "flows train" in output.err
     if form == "json":
-        value = orjson.loads(told.out)
+        value = orjson.loads(output.out)
         assert value["format"] == "ethogram.probe/1"
         assert value["split"]["gap_days"] == 1
         assert {row["encoder"] for row in value["figures"]} == {"raw 40", "model"}
         assert value["accounting"]["home"]["read"] == 900
         assert ProbeSettings.of(**value["settings"]).level == "type"
     elif form == "csv":
-        assert told.out.startswith("table,encoder,seed,probe,budget,")
-        assert "\ndevices,model,0,logistic,,5," in told.out
+        assert output.out.startswith("table,encoder,seed,probe,budget,")
+        assert "\ndevices,model,0,logistic,,5," in output.out
     else:
-        assert "macro f1" in told.out
+        assert "macro f1" in output.out
         assert sorted(path.name for path in (tmp_path / "plots").iterdir()) == sorted(
             f"{name}.{end}" for name in ("confusion", "macro-f1", "verdicts") for end in ("csv", "png")
         )

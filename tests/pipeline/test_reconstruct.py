@@ -145,18 +145,18 @@ def test_the_command(
         main(["reconstruct", "home.parquet", "--model", "vae", "--model", "ae", *options, "--format", form, *plots])
         == 0
     )
-    told = capsys.readouterr()
-    assert "home: 100 of 400 flows" in told.err
+    output = capsys.readouterr()
+    assert "home: 100 of 400 flows" in output.err
     if form == "json":
-        value = orjson.loads(told.out)
+        value = orjson.loads(output.out)
         assert value["format"] == "ethogram.reconstruction/1"
         assert {row["part"] for row in value["errors"]} == {"overall", "meta", "packets", "payload", "non-padding"}
     elif form == "csv":
-        assert told.out.startswith("table,encoder,kind,d,seed,part,mean_here,")
-        assert "\nagreement,vae,0,1," in told.out
+        assert output.out.startswith("table,encoder,kind,d,seed,part,mean_here,")
+        assert "\nagreement,vae,0,1," in output.out
     else:
-        assert "shift ratio" in told.out
-        assert "Latent units" in told.out
+        assert "shift ratio" in output.out
+        assert "Latent units" in output.out
         assert sorted(path.stem for path in (tmp_path / "plots").glob("*.png")) == sorted(
             ["by-service-and-label", "error-by-d", "errors", "shift", "units"]
         )

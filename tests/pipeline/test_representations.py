@@ -77,9 +77,9 @@ class TestDays:
         assert split.train.sizes.sum() == 300
 
     def test_days_must_be_left(self, tmp_path: Path) -> None:
-        one = write(tmp_path / "one.parquet", [made(20, days=1)])
+        first = write(tmp_path / "one.parquet", [made(20, days=1)])
         with pytest.raises(ConfigurationError, match=r"1 days of flows: .* hold out less \(--held-out 0"):
-            self.split(one)
+            self.split(first)
         two = write(tmp_path / "two.parquet", [made(20, days=2)])
         with pytest.raises(ConfigurationError, match="leave no gap"):
             self.split(two)
@@ -124,11 +124,11 @@ def test_from_flows_to_embeddings(flows: Path, tmp_path: Path, capsys: pytest.Ca
     model, out = tmp_path / "home", tmp_path / "z.parquet"
     card = ["--source", "made up", "--licence", "CC0"]
     assert main(["pretrain", str(flows), "-o", str(model), "--seeds", "2", *card, *OPTIONS]) == 0
-    told = capsys.readouterr().err
-    assert "300 flows in 1 file: " in told
-    assert "seed 1, pass 2 of 2: step " in told
-    assert "all ends by " in told
-    assert "vae of 3,040 numbers to 4, seed " in told
+    result = capsys.readouterr().err
+    assert "300 flows in 1 file: " in result
+    assert "seed 1, pass 2 of 2: step " in result
+    assert "all ends by " in result
+    assert "vae of 3,040 numbers to 4, seed " in result
     assert {path.name for path in model.iterdir()} == {"card.md", "model.json", "seed-0", "seed-1"}
     assert {path.name for path in (model / "seed-0").iterdir()} == {"encoder.onnx", "encoder.safetensors"}
     headers = [load(model / f"seed-{seed}" / "encoder.safetensors")[0] for seed in (0, 1)]
@@ -146,10 +146,10 @@ def test_from_flows_to_embeddings(flows: Path, tmp_path: Path, capsys: pytest.Ca
     report = orjson.loads(capsys.readouterr().out)
     assert report["rows"] == 300
     assert report["weights"] == best.weights
-    found = pl.read_parquet(out)
-    assert found.height == 300
-    assert found["device"].to_list() == FLOWS.device.to_list()
-    z = found["embedding"].to_numpy()
+    outcome = pl.read_parquet(out)
+    assert outcome.height == 300
+    assert outcome["device"].to_list() == FLOWS.device.to_list()
+    z = outcome["embedding"].to_numpy()
     assert z.shape == (300, 4)
     assert np.abs(z - load_encoder(model).encode(expand(FLOWS))).max() < 1e-5
     meta = orjson.loads(pyarrow.parquet.read_schema(out).metadata[b"ethogram.embeddings"])
@@ -250,10 +250,10 @@ def test_bad_input_is_one_line(
         encoder = EncoderSettings(kind="untrained", widths=(4,), d=2, view="meta")
         pretrain([flows], Path("m"), encoder=encoder, training=QUICK)
     assert main(arguments) == code
-    told = capsys.readouterr().err.strip().splitlines()
-    assert len(told) == 1
-    assert told[0].startswith("ethogram: ")
-    assert why in told[0]
+    result = capsys.readouterr().err.strip().splitlines()
+    assert len(result) == 1
+    assert result[0].startswith("ethogram: ")
+    assert why in result[0]
     assert not list(flows.parent.glob(".z*"))
     assert not Path("z.parquet").exists()
 
@@ -263,9 +263,9 @@ def test_the_packaged_encoder_is_used_when_none_is_named(flows: Path, tmp_path: 
     output = tmp_path / "z.parquet"
     assert main(["embed", str(flows), "-o", str(output)]) == 0
     encoder = OnnxEncoder(PACKAGED, 1)
-    told = orjson.loads(pyarrow.parquet.read_schema(output).metadata[EMBEDDING_KEY])
-    assert told["weights"] == encoder.digest == encoder.header.weights
-    assert (told["kind"], told["d"]) == ("fields", 128)
+    document = orjson.loads(pyarrow.parquet.read_schema(output).metadata[EMBEDDING_KEY])
+    assert document["weights"] == encoder.digest == encoder.header.weights
+    assert (document["kind"], document["d"]) == ("fields", 128)
     read = load_vectors([flows])
     z = np.array(pl.read_parquet(output)["embedding"].to_list(), np.float32)
     assert np.abs(z - encoder.encode(expand(read, "full"))).max() < 1e-5

@@ -34,11 +34,11 @@ def blocks_of(protocol: str) -> list[pl.DataFrame]:
     messages = [message.octets for message in exporter.messages(SimulatedHome(days=1).batches())]
     decoder, biflows = Decoder(WireSettings()), Biflows(WireSettings())
     runs = [messages[at : at + AT_ONCE] for at in range(0, len(messages), AT_ONCE)]
-    found = [biflows.batch(decoder.decode(batch(run))) for run in runs]
+    items = [biflows.batch(decoder.decode(batch(run))) for run in runs]
     # Some records were cut, and their ends lie in later blocks; some were seen on the way out too.
     cut = pl.when(pl.int_range(pl.len()) % 7 == 0).then(pl.lit(2, pl.UInt8)).otherwise("end_reason")
     direction = (pl.int_range(pl.len()) % 2).cast(pl.UInt8)
-    return [block.with_columns(end_reason=cut, direction=direction) for block in found]
+    return [block.with_columns(end_reason=cut, direction=direction) for block in items]
 
 
 @pytest.mark.parametrize("protocol", ["ipfix", "v9"])

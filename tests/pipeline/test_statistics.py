@@ -29,9 +29,9 @@ def test_figures_are_those_worked_out_by_hand() -> None:
     items = pl.DataFrame(
         [(0, "a", T0, T0 + timedelta(hours=1)), (1, "b", T0, T0 + timedelta(hours=1))], schema=ITEM.schema, orient="row"
     )
-    found = flow_statistics(flows, Windows(items, ITEM_COUNTS.empty()))
-    assert found.columns == ["item", *STATISTICS]
-    row = found.row(0, named=True)
+    result = flow_statistics(flows, Windows(items, ITEM_COUNTS.empty()))
+    assert result.columns == ["item", *STATISTICS]
+    row = result.row(0, named=True)
     assert row["log_flows"] == pytest.approx(math.log(3))
     assert row["octets_out_mean"] == 200
     assert row["octets_out_std"] == 100
@@ -43,4 +43,4 @@ def test_figures_are_those_worked_out_by_hand() -> None:
     assert row["remotes"] == 2
     assert row["remote_entropy"] == pytest.approx(1.0)
     assert row["service_port_entropy"] == pytest.approx(0.0)
-    assert all(value is None for name, value in found.row(1, named=True).items() if name != "item")
+    assert all(value is None for name, value in result.row(1, named=True).items() if name != "item")

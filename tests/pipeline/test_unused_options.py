@@ -93,12 +93,12 @@ def test_what_else_lies_in_a_folder_is_passed_over_under_a_named_format(
     Path("in").rename("day/in")
     capsys.readouterr()
     code = main(["flows", "day", "--input-format", form, "-o", "x.parquet"])
-    said = capsys.readouterr().err
+    result = capsys.readouterr().err
     if right is None:
         assert code == 3
-        assert "no file of a known format" in said
+        assert "no file of a known format" in result
         return
     assert code == 0
-    assert "1 input, " in said
-    assert "day/README.md: passed over: not in format" in said
+    assert "1 input, " in result
+    assert "day/README.md: passed over: not in format" in result
     assert main(["flows", "day/README.md", "--input-format", form, "-o", "x.parquet"]) == 3

@@ -54,8 +54,8 @@ def test_what_is_there_and_what_flows_use_and_lack(export: Path) -> None:
     assert domain.messages == 1
     assert domain.sampling == {"3": 100.0}
     assert domain.directions == {"in": 1, "out": 1}
-    templates = {one.id: one for one in domain.templates.values()}
-    assert {number: (one.records, one.options) for number, one in templates.items()} == {
+    templates = {template.id: template for template in domain.templates.values()}
+    assert {number: (template.records, template.options) for number, template in templates.items()} == {
         256: (2, False), 257: (1, False), 300: (1, True)
     }  # fmt: skip
     flows = templates[256]
@@ -66,10 +66,10 @@ def test_what_is_there_and_what_flows_use_and_lack(export: Path) -> None:
         "one direction only: records are paired with the reverse direction",
         "no TCP flags: the initiator is inferred from ports",
     ]
-    assert [one["name"] for one in flows.fields][-1] == "0.9999"
+    assert [field["name"] for field in flows.fields][-1] == "0.9999"
     assert flows.fields[-1]["known"] is False
     assert templates[257].ignored == "no source and destination address"
-    assert [one["name"] for one in templates[300].fields] == ["scope system", "samplerId", "samplerRandomInterval"]
+    assert [field["name"] for field in templates[300].fields] == ["scope system", "samplerId", "samplerRandomInterval"]
     assert any("sampling 1:100 (sampler 3)" in line for line in domain.advice)
     assert any("same flow may come twice" in line for line in domain.advice)
     for accounting in report.accountings.values():
@@ -79,14 +79,14 @@ def test_what_is_there_and_what_flows_use_and_lack(export: Path) -> None:
 
 def test_the_report_as_json_holds_all_of_it(export: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(["wire", "--json", str(export)]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["format"] == "ethogram.wire-report/1"
-    assert found["domains"][0]["templates"][0]["fields"][0] == {
+    document = json.loads(capsys.readouterr().out)
+    assert document["format"] == "ethogram.wire-report/1"
+    assert document["domains"][0]["templates"][0]["fields"][0] == {
         "name": "sourceIPv4Address", "enterprise": 0, "id": 8, "type": "ipv4Address", "unit": "", "octets": 4,
         "scope": False, "reverse": False, "known": True, "by": "IANA",
     }  # fmt: skip
-    assert found["accounting"]["flows"]["used"] == 2
-    assert found["sequence"]["received"] == 1
+    assert document["accounting"]["flows"]["used"] == 2
+    assert document["sequence"]["received"] == 1
 
 
 def test_records_as_json_lines(export: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,11 +103,11 @@ def test_records_as_json_lines(export: Path, capsys: pytest.CaptureFixture[str])
 
 def test_text_for_people(export: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(["wire", str(export.parent), "--local", "10.0.0.0/8"]) == 0
-    told = capsys.readouterr()
-    assert "NetFlow v9, domain 7: 1 messages with records, 2 flows, 0 with a local end" in told.out
-    assert "note: no flow has a local end" in told.out
-    assert "0.9999 (9999, 2 octets, not known (IANA))" in told.out
-    assert "notes.txt: passed over: neither a capture nor export messages" in told.err
+    output = capsys.readouterr()
+    assert "NetFlow v9, domain 7: 1 messages with records, 2 flows, 0 with a local end" in output.out
+    assert "note: no flow has a local end" in output.out
+    assert "0.9999 (9999, 2 octets, not known (IANA))" in output.out
+    assert "notes.txt: passed over: neither a capture nor export messages" in output.err
 
 
 def test_inputs_without_exports_are_an_error(tmp_path: Path) -> None:

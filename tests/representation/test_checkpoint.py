@@ -323,8 +323,8 @@ def test_a_header_comes_back(tmp_path: Path) -> None:
         weights=net.digest, made={"torch": "2"}, curves=[{"pass": 1.0, "train_loss": 0.25}],
     )  # fmt: skip
     save(tmp_path / "a.safetensors", header, net.tensors())
-    found, tensors = load(tmp_path / "a.safetensors")
-    assert found == header
+    result, tensors = load(tmp_path / "a.safetensors")
+    assert result == header
     assert digest_of(tensors) == header.weights
     with pytest.raises(ValueError, match="of other weights"):
         save(tmp_path / "b.safetensors", replace(header, weights="0"), net.tensors())

@@ -29,14 +29,14 @@ def text_vector(*packets: bytes) -> np.ndarray:
 
 
 def grams(*packets: bytes) -> set[int]:
-    found = describe(text_vector(*packets), view_of("full"), FieldSettings(octets=1, grams=64))[0, -64:]
-    return {int(value) for value in found if value}
+    result = describe(text_vector(*packets), view_of("full"), FieldSettings(octets=1, grams=64))[0, -64:]
+    return {int(value) for value in result if value}
 
 
 def test_a_plain_loop_reads_the_same() -> None:
-    found = describe(expand(FLOWS, "full"), view_of("full"), SETTINGS)
+    result = describe(expand(FLOWS, "full"), view_of("full"), SETTINGS)
     for i in range(len(FLOWS)):
-        row = found[i]
+        row = result[i]
         assert row[0] == (1 if FLOWS.protocol[i] == 6 else 2)
         assert row[1] == KNOWN_PORTS.index(int(FLOWS.remote_port[i])) + 1
         first_octet = int(FLOWS.remote[i]) >> 24
@@ -50,28 +50,28 @@ def test_a_plain_loop_reads_the_same() -> None:
             if first + k >= FLOWS.first_packet[i + 1]:
                 assert not packet.any()
                 continue
-            kept = int(FLOWS.payload_octets[first + k])
-            payload = FLOWS.payload[octet : octet + kept]
-            octet += kept
+            stored = int(FLOWS.payload_octets[first + k])
+            payload = FLOWS.payload[octet : octet + stored]
+            octet += stored
             assert packet[0] == 1
             assert packet[1] == FLOWS.packet_out[first + k]
             assert packet[2] == FLOWS.packet_octets[first + k]
             now = FLOWS.packet_offset_us[first + k] / 1e3
             assert abs(packet[3] - np.log1p(now - before) / np.log1p(60_000)) < 1e-3
             before = now
-            assert np.isclose(packet[4], np.log1p(kept) / np.log1p(1000))
-            assert np.isclose(packet[PACKET : PACKET + CLASSES].sum(), 1 if kept else 0)
-            lower = np.mean((payload >= 97) & (payload <= 122)) if kept else 0
+            assert np.isclose(packet[4], np.log1p(stored) / np.log1p(1000))
+            assert np.isclose(packet[PACKET : PACKET + CLASSES].sum(), 1 if stored else 0)
+            lower = np.mean((payload >= 97) & (payload <= 122)) if stored else 0
             assert np.isclose(packet[PACKET + 3], lower)
             octets = packet[PACKET + CLASSES :]
-            assert octets.tolist() == [*(payload[:6] + 1.0), *([0.0] * (6 - min(6, kept)))]
+            assert octets.tolist() == [*(payload[:6] + 1.0), *([0.0] * (6 - min(6, stored)))]
 
 
 def test_of_an_address_its_kind_alone_is_read() -> None:
     addresses = [0x0, 0xEFFFFFFA, 0xE00000FB, 0xFFFFFFFF, 0x08080808, 0xDFFFFFFF, 0xF0000001, 0x000000FF]
     flows = replace(FLOWS.take(np.arange(8)), remote=np.array(addresses, np.uint32))
-    found = describe(expand(flows, "full"), view_of("full"), SETTINGS)
-    assert found[:, 5].tolist() == [1, 2, 2, 3, 4, 4, 4, 4]
+    result = describe(expand(flows, "full"), view_of("full"), SETTINGS)
+    assert result[:, 5].tolist() == [1, 2, 2, 3, 4, 4, 4, 4]
     without = view_of("full/no-address")
     assert not describe(expand(flows, without), without, SETTINGS)[:, 5].any()
 
@@ -101,7 +101,7 @@ def test_names_are_the_same_words_in_a_question_and_in_a_greeting() -> None:
 
 def test_views_without_ports_hide_them() -> None:
     view = view_of("full/no-ports")
-    found = describe(expand(FLOWS, view), view, SETTINGS)
+    result = describe(expand(FLOWS, view), view, SETTINGS)
     whole = describe(expand(FLOWS, "full"), view_of("full"), SETTINGS)
-    assert not found[:, 1:3].any()
-    assert np.array_equal(np.delete(found, [1, 2], 1), np.delete(whole, [1, 2], 1))
+    assert not result[:, 1:3].any()
+    assert np.array_equal(np.delete(result, [1, 2], 1), np.delete(whole, [1, 2], 1))

@@ -127,9 +127,9 @@ def test_on_disk_and_in_onnx_runtime_it_gives_the_same(name: str, tmp_path: Path
 
 def test_it_has_no_decoder(tmp_path: Path) -> None:
     encoder = written(tmp_path)
-    for one in (encoder, load_encoder(tmp_path), OnnxEncoder(tmp_path)):
+    for item in (encoder, load_encoder(tmp_path), OnnxEncoder(tmp_path)):
         with pytest.raises(LibraryError, match="has no decoder"):
-            one.decode(np.zeros((1, 6), np.float32))
+            item.decode(np.zeros((1, 6), np.float32))
     assert not kind_of(SMALL).decodes
     assert kind_of(EncoderSettings(kind="pca")).decodes
 
@@ -146,8 +146,8 @@ def test_flows_that_are_too_few_or_change_are_refused() -> None:
 
 
 def test_flows_that_are_all_alike_give_numbers_all_the_same() -> None:
-    one = FLOWS.take(np.zeros(50, np.int64))
-    z = linear_fields(SMALL, lambda: [one]).encode(expand(FLOWS))
+    first = FLOWS.take(np.zeros(50, np.int64))
+    z = linear_fields(SMALL, lambda: [first]).encode(expand(FLOWS))
     assert np.isfinite(z).all()
 
 

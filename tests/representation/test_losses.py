@@ -76,12 +76,12 @@ def test_a_wrong_packet_weighs_as_its_block() -> None:
 def test_kl_is_summed_over_units_and_averaged_over_flows() -> None:
     generator = torch.Generator().manual_seed(2)
     mean, log_variance = torch.randn(N, D, generator=generator), torch.randn(N, D, generator=generator)
-    found = kl_divergence(mean, log_variance).item()
-    assert found == pytest.approx(plain_kl(mean.tolist(), log_variance.tolist()), rel=1e-5)
+    result = kl_divergence(mean, log_variance).item()
+    assert result == pytest.approx(plain_kl(mean.tolist(), log_variance.tolist()), rel=1e-5)
     assert kl_divergence(torch.zeros(N, D), torch.zeros(N, D)) == 0
     # Twice the units, twice the term; twice the flows, the same.
-    assert kl_divergence(mean.repeat(1, 2), log_variance.repeat(1, 2)).item() == pytest.approx(2 * found, rel=1e-5)
-    assert kl_divergence(mean.repeat(2, 1), log_variance.repeat(2, 1)).item() == pytest.approx(found, rel=1e-5)
+    assert kl_divergence(mean.repeat(1, 2), log_variance.repeat(1, 2)).item() == pytest.approx(2 * result, rel=1e-5)
+    assert kl_divergence(mean.repeat(2, 1), log_variance.repeat(2, 1)).item() == pytest.approx(result, rel=1e-5)
 
 
 def plain_contrast(projected: list[list[float]], device: list[int], temperature: float) -> float:
@@ -116,14 +116,14 @@ def test_positives_are_told_from_other_devices_alone() -> None:
     generator = torch.Generator().manual_seed(3)
     projected = torch.randn(12, D, generator=generator)
     device = torch.tensor([0, 0, 1, 1, 2, 3] * 2)
-    found = info_nce(projected, device, 0.2).item()
-    assert found == pytest.approx(plain_contrast(projected.tolist(), device.tolist(), 0.2), rel=1e-5)
+    result = info_nce(projected, device, 0.2).item()
+    assert result == pytest.approx(plain_contrast(projected.tolist(), device.tolist(), 0.2), rel=1e-5)
     # Companions alike, others opposite: nothing is left; one device alone has no strangers.
     alike = torch.tensor([[1.0, 0, 0], [-1.0, 0, 0]]).repeat(2, 1)
     assert info_nce(alike, torch.tensor([0, 1, 0, 1]), 0.1) < 1e-6
     assert info_nce(projected, torch.zeros(12, dtype=torch.int64), 0.2) == 0
     # How long they are does not matter.
-    assert info_nce(7 * projected, device, 0.2).item() == pytest.approx(found, rel=1e-5)
+    assert info_nce(7 * projected, device, 0.2).item() == pytest.approx(result, rel=1e-5)
 
 
 def test_units_that_lack_spread_or_share_it_cost() -> None:

@@ -103,10 +103,10 @@ def test_the_reconstruction_depends_on_z(net: Network) -> None:
 
 
 def test_every_encoder_parameter_gets_a_gradient_from_the_reconstruction(net: Network) -> None:
-    found = net.losses(
+    result = net.losses(
         net.prepare(FLOWS, ROWS), loss="mse-balanced", kl_weight=0.0, generator=torch.Generator().manual_seed(0)
     )
-    found["reconstruction"].backward()
+    result["reconstruction"].backward()
     for name, value in net.named_parameters():
         if name.startswith("project."):  # behind z, and no part of the encoder: companions are compared there
             assert value.grad is None
@@ -164,9 +164,9 @@ def test_a_batch_in_groups_has_the_loss_of_its_vectors(name: str) -> None:
     net = network(TINY[name])
     prepared = net.prepare(FLOWS, ROWS)
     assert len(prepared.cuts) == 4
-    found = net.losses(prepared, loss="mse", kl_weight=0.0, generator=None)["loss"].item()
+    result = net.losses(prepared, loss="mse", kl_weight=0.0, generator=None)["loss"].item()
     x = expand(FLOWS, "full", ROWS)
-    assert found == pytest.approx(float(np.mean((net.decode(net.encode(x)) - x) ** 2)), rel=1e-4)
+    assert result == pytest.approx(float(np.mean((net.decode(net.encode(x)) - x) ** 2)), rel=1e-4)
 
 
 def test_the_variational_one_differs_by_the_second_head_only() -> None:
@@ -277,20 +277,20 @@ def test_without_contrast_devices_are_not_read() -> None:
     prepared = net.prepare(FLOWS, ROWS)
     assert prepared.positives is None
     assert prepared.device is None
-    found = net.losses(prepared, loss="mse", kl_weight=0.0, generator=None)
-    assert found["loss"] == found["reconstruction"]
-    assert "likeness" not in found
+    result = net.losses(prepared, loss="mse", kl_weight=0.0, generator=None)
+    assert result["loss"] == result["reconstruction"]
+    assert "likeness" not in result
 
 
 def test_every_parameter_learns_from_companions_but_those_that_guess() -> None:
     net = network(TINY["fields"])
-    found = net.losses(net.prepare(FLOWS, ROWS), loss="mse", kl_weight=0.0, generator=torch.Generator().manual_seed(0))
+    result = net.losses(net.prepare(FLOWS, ROWS), loss="mse", kl_weight=0.0, generator=torch.Generator().manual_seed(0))
     own = net.settings.fields
-    assert found["likeness"].item() == pytest.approx(
-        own.contrast * found["contrast"].item() + own.spread * found["spread"].item(), rel=1e-5
+    assert result["likeness"].item() == pytest.approx(
+        own.contrast * result["contrast"].item() + own.spread * result["spread"].item(), rel=1e-5
     )
-    assert found["loss"].item() == pytest.approx((found["reconstruction"] + found["likeness"]).item(), rel=1e-5)
-    found["likeness"].backward()
+    assert result["loss"].item() == pytest.approx((result["reconstruction"] + result["likeness"]).item(), rel=1e-5)
+    result["likeness"].backward()
     guessing = ("outward", "flow_head", "text", "packet_out", "packet_head", "octet_head", "octet_bias")
     for name, value in net.named_parameters():
         assert (value.grad is None) == name.startswith(guessing), name

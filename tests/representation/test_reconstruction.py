@@ -27,7 +27,7 @@ PROJECTION = random_projection(EncoderSettings(kind="random-projection", d=8))
 
 
 def test_errors_match_plain_loops() -> None:
-    found = reconstruct(PROJECTION, FLOWS, first_symbols=50)
+    result = reconstruct(PROJECTION, FLOWS, first_symbols=50)
     x = expand(FLOWS).astype(float)
     x_hat = PROJECTION.decode(PROJECTION.encode(expand(FLOWS))).astype(float)
     places = {"overall": (0, 3040), "meta": (0, 10), "packets": (10, 40), "payload": (40, 3040)}
@@ -35,18 +35,18 @@ def test_errors_match_plain_loops() -> None:
     for i in range(len(FLOWS)):
         for part, (begin, end) in places.items():
             expected = sum((x_hat[i, j] - x[i, j]) ** 2 for j in range(begin, end)) / (end - begin)
-            assert found.errors[part][i] == pytest.approx(expected, rel=1e-4)
+            assert result.errors[part][i] == pytest.approx(expected, rel=1e-4)
         used = [j for j in range(40, 3040) if x[i, j] > 0]  # padding alone is 0
         expected = sum((x_hat[i, j] - x[i, j]) ** 2 for j in used) / len(used)
-        assert found.errors["non-padding"][i] == pytest.approx(expected, rel=1e-4)
+        assert result.errors["non-padding"][i] == pytest.approx(expected, rel=1e-4)
         for j in range(40, 90):
             code = round(x[i, j] * 258)
             if code >= OCTET:
                 seen += 1
                 hits += round(x_hat[i, j] * 258) == code
-    assert found.octets is not None
-    assert (found.octets.seen.sum(), found.octets.hits.sum()) == (seen, hits)
-    assert np.allclose(found.z, PROJECTION.encode(expand(FLOWS)), atol=1e-5)
+    assert result.octets is not None
+    assert (result.octets.seen.sum(), result.octets.hits.sum()) == (seen, hits)
+    assert np.allclose(result.z, PROJECTION.encode(expand(FLOWS)), atol=1e-5)
 
 
 def test_raw_features_have_no_error() -> None:

@@ -57,8 +57,8 @@ def test_early_stopping_keeps_the_best_weights() -> None:
     whole = LabelledNetwork(build_network(settings("ae"), 1), 3, long).fit(FLOWS, turned, rows, late[:0])
 
     def loss(net: LabelledNetwork) -> float:
-        said = net.predict_log_proba(FLOWS)[late]
-        return float(-said[np.arange(late.size), turned[late]].mean())
+        result = net.predict_log_proba(FLOWS)[late]
+        return float(-result[np.arange(late.size), turned[late]].mean())
 
     assert loss(stopped) < loss(whole)
 

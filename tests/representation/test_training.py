@@ -79,8 +79,8 @@ def test_orders_differ_between_passes_and_seeds() -> None:
 @pytest.mark.parametrize("encoder", [VAE, WHOLE, FIELDS], ids=["numbers", "full", "fields"])
 @pytest.mark.parametrize("arithmetic", ["float32", "bfloat16"])
 def test_the_same_seed_gives_the_same_weights(encoder: EncoderSettings, arithmetic: str) -> None:
-    chosen = QUICK.model_copy(update={"arithmetic": arithmetic})
-    first, second, other = trained(encoder, chosen), trained(encoder, chosen), trained(encoder, chosen, seed=1)
+    changed = QUICK.model_copy(update={"arithmetic": arithmetic})
+    first, second, other = trained(encoder, changed), trained(encoder, changed), trained(encoder, changed, seed=1)
     assert first.net.digest == second.net.digest != other.net.digest
 
     def told(run: Training) -> list[dict[str, float]]:
@@ -139,26 +139,26 @@ def test_early_stopping() -> None:
     # InMemoryBlocks-out flows that have nothing to do with the others: what is learnt soon makes them worse.
     strange = made(60, 9)
     object.__setattr__(strange, "packet_out", 1 - strange.packet_out)
-    chosen = QUICK.model_copy(update={"passes": 60, "patience": 2, "learning_rate": 0.02, "kl_weight": 0.0})
-    run = Training(net_of(VAE), chosen)
+    changed = QUICK.model_copy(update={"passes": 60, "patience": 2, "learning_rate": 0.02, "kl_weight": 0.0})
+    run = Training(net_of(VAE), changed)
     assert run.run(InMemoryBlocks(made(40, 1)), InMemoryBlocks(strange))
     losses = [row["held_out_loss"] for row in run.curves]
     assert len(losses) < 60
     best = run.place.best_pass
     assert len(losses) == best + 1 + 2
     assert losses[best] == min(losses)
-    found = run.held_out_losses(InMemoryBlocks(strange))
-    assert found["loss"] == pytest.approx(losses[best], rel=1e-6)
+    result = run.held_out_losses(InMemoryBlocks(strange))
+    assert result["loss"] == pytest.approx(losses[best], rel=1e-6)
 
 
 def test_held_out_losses_are_means_over_flows_at_the_full_weight() -> None:
     run = trained(VAE, QUICK.model_copy(update={"loss": "mse", "kl_weight": 0.25}))
-    found = run.held_out_losses(Blocks(OTHERS, [1, 17]))
+    result = run.held_out_losses(Blocks(OTHERS, [1, 17]))
     x = expand(OTHERS, VAE.view)
     plain = float(np.mean((run.net.decode(run.net.encode(x)) - x) ** 2))
-    assert found["reconstruction"] == pytest.approx(plain, rel=1e-4)
-    assert found["loss"] == pytest.approx(found["reconstruction"] + 0.25 * found["kl"], rel=1e-5)
-    assert set(found) == {"loss", "reconstruction", "kl", "meta", "packets"}
+    assert result["reconstruction"] == pytest.approx(plain, rel=1e-4)
+    assert result["loss"] == pytest.approx(result["reconstruction"] + 0.25 * result["kl"], rel=1e-5)
+    assert set(result) == {"loss", "reconstruction", "kl", "meta", "packets"}
 
 
 def test_a_step_is_adam_after_clipping_in_plain_torch() -> None:
@@ -189,14 +189,14 @@ def test_a_step_is_adam_after_clipping_in_plain_torch() -> None:
 
 
 def test_progress_estimates_the_end() -> None:
-    told: list[Progress] = []
-    Training(net_of(VAE), QUICK).run(InMemoryBlocks(FLOWS), InMemoryBlocks(OTHERS), on_progress=told.append)
-    assert [(each.pass_number, each.step) for each in told] == [(p, s) for p in range(3) for s in range(1, 9)]
-    assert {(each.passes, each.steps) for each in told} == {(3, 8)}
-    assert all(each.seconds_left >= 0 and math.isfinite(each.loss) for each in told)
-    assert told[-1].seconds_left == 0
-    assert math.isnan(told[0].held_out)
-    assert not math.isnan(told[-1].held_out)
+    collected: list[Progress] = []
+    Training(net_of(VAE), QUICK).run(InMemoryBlocks(FLOWS), InMemoryBlocks(OTHERS), on_progress=collected.append)
+    assert [(each.pass_number, each.step) for each in collected] == [(p, s) for p in range(3) for s in range(1, 9)]
+    assert {(each.passes, each.steps) for each in collected} == {(3, 8)}
+    assert all(each.seconds_left >= 0 and math.isfinite(each.loss) for each in collected)
+    assert collected[-1].seconds_left == 0
+    assert math.isnan(collected[0].held_out)
+    assert not math.isnan(collected[-1].held_out)
 
 
 def test_a_diverging_loss_raises() -> None:

@@ -26,14 +26,14 @@ def offsets(lengths: list[int]) -> np.ndarray:
 def flows(draw: st.DrawFn, least: int = 0) -> CustomFlows:
     n = draw(st.integers(least, 6))
     counts = [draw(st.integers(1, 10)) for _ in range(n)]
-    kept = [draw(st.sampled_from([0, 1, 2, 300, 1000])) for _ in range(sum(counts))]
+    stored = [draw(st.sampled_from([0, 1, 2, 300, 1000])) for _ in range(sum(counts))]
     # Only what fits into 3,000 symbols is ever kept.
     first = offsets(counts)
     for begin, end in itertools.pairwise(first.tolist()):
         room = 3000
         for k in range(begin, end):
-            kept[k] = max(0, min(kept[k], room - 1))
-            room = max(0, room - kept[k] - 2)
+            stored[k] = max(0, min(stored[k], room - 1))
+            room = max(0, room - stored[k] - 2)
     m = sum(counts)
 
     def whole(kind: type, size: int, most: int | None = None) -> np.ndarray:
@@ -44,8 +44,8 @@ def flows(draw: st.DrawFn, least: int = 0) -> CustomFlows:
         pl.Series("device", [f"d{i % 2}" for i in range(n)], dtype=pl.String), whole(np.int64, n, 1 << 52),
         whole(np.uint32, n), whole(np.uint16, n), whole(np.uint16, n), whole(np.uint8, n), whole(np.uint64, n),
         whole(np.uint64, n), first, whole(np.uint32, m), whole(np.uint32, m), whole(np.uint8, m, 1),
-        np.array(kept, np.uint16), offsets(kept)[first],
-        np.random.default_rng(draw(st.integers(0, 99))).integers(0, 256, sum(kept)).astype(np.uint8),
+        np.array(stored, np.uint16), offsets(stored)[first],
+        np.random.default_rng(draw(st.integers(0, 99))).integers(0, 256, sum(stored)).astype(np.uint8),
     )  # fmt: skip
 
 

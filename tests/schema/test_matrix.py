@@ -27,9 +27,9 @@ def test_coordinates_may_come_in_any_order() -> None:
 
 def test_two_matrices_get_the_same_columns() -> None:
     left, right = ServiceMatrix.from_rows(ROWS), ServiceMatrix.from_rows([{"z": 1.0, "b": 4.0}])
-    one, two = left.aligned(right)
-    assert one.services == two.services == ["a", "b", "c", "z"]
-    assert [one.row(i) for i in range(3)] == ROWS
+    first, two = left.aligned(right)
+    assert first.services == two.services == ["a", "b", "c", "z"]
+    assert [first.row(i) for i in range(3)] == ROWS
     assert two.row(0) == {"b": 4.0, "z": 1.0}
     with pytest.raises(EthogramError, match="not among the new columns"):
         left.with_services(["a"])

@@ -144,20 +144,20 @@ def test_old_alerts_are_closed_removed_and_bounded(open_store: Open) -> None:
 def test_no_alert_is_raised_twice_after_a_crash(open_store: Open) -> None:
     store = open_store()
     see(store, sighting("10.0.0.2"))
-    found = AlertPass(NOW, 0, 1, sightings("new device", "a"))
-    store.record_alerts(found)
+    result = AlertPass(NOW, 0, 1, sightings("new device", "a"))
+    store.record_alerts(result)
     with pytest.raises(InputError, match="event 1 is stored, not 0: no alert is raised twice"):
-        store.record_alerts(found)
+        store.record_alerts(result)
     assert store.alerts().rows[0].count == 1
 
 
 def test_merged_devices_have_one_alert_of_a_kind(open_store: Open) -> None:
     store = open_store()
-    one, two = see(store, sighting("10.0.0.2"), sighting("10.0.0.3"))
-    unknown = (*sightings("unknown device", one, device=one), *sightings("unknown device", two, device=two))
-    names = sightings("name conflict", "printer", device=one)
+    first, two = see(store, sighting("10.0.0.2"), sighting("10.0.0.3"))
+    unknown = (*sightings("unknown device", first, device=first), *sightings("unknown device", two, device=two))
+    names = sightings("name conflict", "printer", device=first)
     record(store, holding={"unknown device": unknown, "name conflict": names})
-    store.merge(one, two, "ana")
+    store.merge(first, two, "ana")
     record(store, NOW + HOUR, holding={"unknown device": unknown[1:], "name conflict": names})
     rows = {row.subject: row.device for row in store.alerts(state="open").rows}
     assert rows == {two: two, "printer": two}

@@ -50,9 +50,9 @@ def test_a_day_of_many_devices_is_read_by_any_of_them(tmp_path: Path) -> None:
     facts.write(counts_of(*rows), 1, 1)  # more than one row group
     for numbers in ([0], [8999], [4500, 4501], [0, 4321, 8999]):
         names = [f"device {number:05d}" for number in numbers]
-        found = facts.read([*names, "device 1", "~"], START)
-        assert found["flows"].sum() == sum(8 * (number + 1) for number in numbers)
-        assert set(found["device"]) == set(names)
+        content = facts.read([*names, "device 1", "~"], START)
+        assert content["flows"].sum() == sum(8 * (number + 1) for number in numbers)
+        assert set(content["device"]) == set(names)
     assert facts.read([], START).height == 0
 
 

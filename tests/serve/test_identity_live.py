@@ -110,11 +110,11 @@ def test_a_device_stays_the_same_over_another_address_by_its_host_name(
 def test_facts_wait_for_flows_and_survive_a_restart(tmp_path: Path, identifier: DeviceIdentifier) -> None:
     exporter = YafExporter()
     request = exporter.flow("0.0.0.0", "255.255.255.255", (68, 67), mac_part(PLUG), dhcp_part([1, 3], "plug-os"))
-    told = exporter.flow("10.0.0.6", "10.0.0.1", (68, 67), mac_part(PLUG), dhcp_part([1, 3], "plug-os"))
+    result = exporter.flow("10.0.0.6", "10.0.0.1", (68, 67), mac_part(PLUG), dhcp_part([1, 3], "plug-os"))
     with Store.open(tmp_path / "store.db", JudgeSettings()) as store:
         collected(tmp_path, [exporter.announce(), request, *web(exporter, "10.0.0.5")])
         judged(tmp_path, store, identifier)  # each call is a judge of its own, as after a restart
-        collected(tmp_path, [exporter.announce(), told, *web(exporter, "10.0.0.6")])
+        collected(tmp_path, [exporter.announce(), result, *web(exporter, "10.0.0.6")])
         judged(tmp_path, store, identifier)
         [plug] = store.devices(search=PLUG).rows
         detail = store.device(plug.id)

@@ -244,8 +244,8 @@ def test_a_merged_device_is_judged_by_all_its_names(scene: Callable[..., Scene])
     at = scene()
     segment(at.collected, 1, flows("10.0.0.2", START, 2), flows("10.0.0.3", START, 5))
     at.run()
-    one, two = at.store.devices(sort="address").rows
-    at.store.merge(one.id, two.id, "ana")
+    verdict, two = at.store.devices(sort="address").rows
+    at.store.merge(verdict.id, two.id, "ana")
     at.run()
     assert at.detail(two.id).verdict["flows"] == 7
 

@@ -225,15 +225,15 @@ def test_two_macs_with_one_host_name_are_two_devices(open_store: Open) -> None:
 
 def test_merge_and_split(open_store: Open) -> None:
     store = open_store()
-    one, two = see(store, sighting("10.0.0.2", host_names=("a-1",)), sighting("10.0.0.3", host_names=("b-2",)))
-    judge(store, one, document())
-    store.merge(one, two, "ana")
+    first, two = see(store, sighting("10.0.0.2", host_names=("a-1",)), sighting("10.0.0.3", host_names=("b-2",)))
+    judge(store, first, document())
+    store.merge(first, two, "ana")
     see(store, sighting("10.0.0.2", START + DAY, host_names=("a-1",)))
     (row,) = store.devices().rows
     assert (row.id, row.flows) == (two, 30)
-    detail = store.device(one)
+    detail = store.device(first)
     assert detail is not None
-    assert (detail.row.id, detail.merged) == (two, (one,))
+    assert (detail.row.id, detail.merged) == (two, (first,))
     assert [change.after for change in detail.history] == ["Acme camera"]
     new = store.split(two, ["10.0.0.2", "a-1"], "ana")
     see(store, sighting("10.0.0.2", START + 2 * DAY, host_names=("b-2",)))
@@ -243,7 +243,7 @@ def test_merge_and_split(open_store: Open) -> None:
     with pytest.raises(UsageError, match="nothing would be left"):
         store.split(two, ["10.0.0.3"], "ana")
     with pytest.raises(UsageError, match="into itself"):
-        store.merge(one, two, "ana")
+        store.merge(first, two, "ana")
 
 
 def test_devices_beyond_the_bound_are_counted(open_store: Open) -> None:

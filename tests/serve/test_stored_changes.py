@@ -48,14 +48,14 @@ def test_devices_services_and_statements_are_compared(watched: Path) -> None:
         judgement = Judgement(id_, verdict.model_dump(mode="json"), False, None, ())
         position = store.position(SOURCE)
         store.record_round(RoundResult(SOURCE, position, position, clock, "another", judgements=(judgement,)))
-        found = stored_changes(store, judge.counts, timedelta(days=1))
-    assert [(change.change, change.device, change.subject) for change in found.changes] == [
+        result = stored_changes(store, judge.counts, timedelta(days=1))
+    assert [(change.change, change.device, change.subject) for change in result.changes] == [
         ("new device", "10.0.0.4", "camera"), ("silent device", "10.0.0.3", "camera"),
         ("verdict", "10.0.0.2", "plug"), ("service appeared", "10.0.0.2", "Telnet"),
     ]  # fmt: skip
-    assert found.changes[2].reason == "was camera; judged with another library: another"
-    assert (found.before.devices, found.after.devices, found.unchanged) == (2, 2, 0)
-    assert found.after.end - found.after.start == timedelta(days=1)
+    assert result.changes[2].reason == "was camera; judged with another library: another"
+    assert (result.before.devices, result.after.devices, result.unchanged) == (2, 2, 0)
+    assert result.after.end - result.after.start == timedelta(days=1)
 
 
 def test_the_command_reads_the_store_of_the_service(watched: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,7 +81,7 @@ def test_the_earlier_span_is_whole_however_long_the_later_one_is(tmp_path: Path)
     segment(tmp_path / "collector", 1, *hours, at=START + 47 * HOUR)
     with Store.open(tmp_path / "store.db") as store:
         judge_of(tmp_path, store, OneAnswer("library", "camera")).round()
-        found = stored_changes(store, StoredCounts(tmp_path / "facts", [SOURCE], window_days=1), timedelta(days=2))
-    assert found.changes == []
-    assert (found.before.devices, found.before.hours, found.after.hours) == (1, 24, 48)
-    assert found.before.flows * 2 == found.after.flows
+        result = stored_changes(store, StoredCounts(tmp_path / "facts", [SOURCE], window_days=1), timedelta(days=2))
+    assert result.changes == []
+    assert (result.before.devices, result.before.hours, result.after.hours) == (1, 24, 48)
+    assert result.before.flows * 2 == result.after.flows

@@ -39,7 +39,7 @@ def decoded(messages: list[Message]) -> tuple[Decoder, Sequences, int, int]:
     decoder = Decoder()
     decoder.sequence = sequences = Sequences()
     result = decoder.decode(batch([m.octets for m in messages], arrival_ns=[m.time_ms * 10**6 for m in messages]))
-    flows = sum(len(one) for one in result if not one.template.options)
+    flows = sum(len(part) for part in result if not part.template.options)
     for accounting in (decoder.accounting, decoder.sets, decoder.records):
         accounting.check()
     return decoder, sequences, flows, sum(map(len, result)) - flows
@@ -138,10 +138,10 @@ def test_options_state_the_sampling_and_scale_counters_back() -> None:
         messages, sent = exported(biflows, protocol=protocol, sampling=8)
         decoder = Decoder()
         result = decoder.decode(batch([message.octets for message in messages]))
-        flows = [one for one in result if not one.template.options]
-        assert sum(len(one) for one in result if one.template.options) == sent.options > 10
+        flows = [part for part in result if not part.template.options]
+        assert sum(len(part) for part in result if part.template.options) == sent.options > 10
         packets = sum(
-            int(one.unsigned(i).sum()) for one in flows for i, f in enumerate(one.template.fields) if f.id == 2
+            int(part.unsigned(i).sum()) for part in flows for i, f in enumerate(part.template.fields) if f.id == 2
         )
         assert abs(8 * packets / truth - 1) < 0.02
         assert sent.unsampled > 0
@@ -204,7 +204,7 @@ def test_ipv6_goes_out_where_the_protocol_can_and_is_counted_where_not() -> None
     messages, sent = exported([frame], protocol="ipfix-uniflow")
     assert sent.flows == 5
     result = Decoder().decode(batch([message.octets for message in messages]))
-    six = next(one for one in result if one.has(0, 27) is not None)
+    six = next(part for part in result if part.has(0, 27) is not None)
     index = six.has(0, 27)
     assert index is not None
     high, low = six.address(index)

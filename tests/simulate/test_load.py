@@ -22,7 +22,7 @@ from ethogram.simulate.send import UdpSender
 
 
 def column(records: list[Records], element: int) -> np.ndarray:
-    result = [one.unsigned(i) for one in records if (i := one.has(0, element)) is not None]
+    result = [decoded.unsigned(i) for decoded in records if (i := decoded.has(0, element)) is not None]
     return np.concatenate(result)
 
 
@@ -54,10 +54,10 @@ def test_times_move_by_a_day_when_all_homes_had_theirs(protocol: Protocol) -> No
     for element in elements:
         moved = column(third, element).astype(np.int64) - column(first, element).astype(np.int64)
         assert set(moved.tolist()) == {86_400_000}
-    heads = [np.concatenate([one.headers["export_time_s"] for one in result]) for result in (first, third)]
+    heads = [np.concatenate([decoded.headers["export_time_s"] for decoded in result]) for result in (first, third)]
     assert set((heads[1].astype(np.int64) - heads[0]).tolist()) == {86_400}
     if protocol in {"v5", "v9"}:
-        uptimes = [np.concatenate([one.headers["uptime_ms"] for one in result]) for result in (first, third)]
+        uptimes = [np.concatenate([decoded.headers["uptime_ms"] for decoded in result]) for result in (first, third)]
         assert set((uptimes[1].astype(np.int64) - uptimes[0]).tolist()) == {86_400_000}
     for element in (1, 2, 4, 7, 11):
         assert column(first, element).tolist() == column(third, element).tolist()
@@ -67,7 +67,7 @@ def test_a_million_devices_have_addresses_and_macs_of_their_own() -> None:
     load = Load(homes=1 << 16)
     assert load.devices == 983_040
     load.prepare((1 << 16) - 1)
-    [records] = [one for one in Decoder().decode(batch(list(one_cycle(load)))) if len(one)]
+    [records] = [item for item in Decoder().decode(batch(list(one_cycle(load)))) if len(item)]
     ends, macs = column([records], 8), column([records], 56)
     assert {0x0AFFFF} == set((ends[ends >> np.uint64(24) == 10] >> np.uint64(8)).tolist())
     assert {0x02FFFF} == set((macs[macs > 0] >> np.uint64(24)).tolist())

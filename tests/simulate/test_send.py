@@ -187,7 +187,7 @@ def test_the_command_writes_a_file_and_says_what_it_counted(tmp_path: Path, caps
     octets = split(file.read_bytes())
     decoder = Decoder()
     result = decoder.decode(batch(octets))
-    assert sum(len(one) for one in result if not one.template.options) == report["delivered"]["flows"]
+    assert sum(len(decoded) for decoded in result if not decoded.template.options) == report["delivered"]["flows"]
     assert len(octets) == report["delivered"]["messages"]
     assert report["exported"]["units"] - report["lost"]["units"] == report["delivered"]["units"]
 

@@ -112,10 +112,10 @@ def test_the_same_sources_give_the_same_bytes(hand: Path, sources: Path, tmp_pat
 
 
 def test_missing_sources_are_said(hand: Path, tmp_path: Path) -> None:
-    said: list[str] = []
-    knowledge_pack.build(tmp_path / "none", hand, said.append)
-    assert len(said) == len(knowledge_sources.READERS)
-    assert said[0].startswith("home_assistant: not in ")
+    collected: list[str] = []
+    knowledge_pack.build(tmp_path / "none", hand, collected.append)
+    assert len(collected) == len(knowledge_sources.READERS)
+    assert collected[0].startswith("home_assistant: not in ")
 
 
 @pytest.mark.parametrize(

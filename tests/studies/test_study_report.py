@@ -82,18 +82,18 @@ def test_goals_stand_beside_the_methods_that_are_used_and_say_whether_they_are_m
 
 def test_goals_are_answered_by_the_default_and_never_by_the_best() -> None:
     rows = flow_rows(made.all_rows())
-    found = {(one.goal, one.task): one for one in answers(rows)}
-    inside = found["types inside a network, later days", "p0-s"]
+    by_name = {(row.goal, row.task): row for row in answers(rows)}
+    inside = by_name["types inside a network, later days", "p0-s"]
     assert inside.reached.endswith("(`fields`)")  # raw-3040 is better there
     assert inside.verdict == "met, the interval spans it"
-    asked = {goal: found[f"better than {goal}", "p3-as"].asked for goal in ("every other kind", "the raw 40 numbers")}
+    asked = {goal: by_name[f"better than {goal}", "p3-as"].asked for goal in ("every other kind", "the raw 40 numbers")}
     assert len(set(asked.values())) == 1
-    assert found["both together better than embeddings alone", "both-ab"].verdict == "met, intervals overlap"
+    assert by_name["both together better than embeddings alone", "both-ab"].verdict == "met, intervals overlap"
     covered = "both together better than {} alone, at equal coverage"
-    assert found[covered.format("fingerprints"), "both-ab"].verdict == "met"
-    assert found[covered.format("embeddings"), "both-ab"].verdict == "not met"
+    assert by_name[covered.format("fingerprints"), "both-ab"].verdict == "met"
+    assert by_name[covered.format("embeddings"), "both-ab"].verdict == "not met"
     worse = [made.row("t", "fields", "P3", 0.3, group="default"), made.row("t", "raw-40", "P3", 0.6)]
-    assert [one.verdict for one in answers(flow_rows(worse))] == ["not met", "not met"]
+    assert [row.verdict for row in answers(flow_rows(worse))] == ["not met", "not met"]
 
 
 def test_claims_hold_do_not_hold_or_cannot_be_told() -> None:
@@ -125,10 +125,10 @@ def test_claims_hold_do_not_hold_or_cannot_be_told() -> None:
 
 def test_size_over_all_encoders_is_judged_by_those_that_learnt() -> None:
     rows = flow_rows(made.others_rows())
-    encoders = {one.row.method: one for one in compared(rows)}
+    encoders = {table_row.row.method: table_row for table_row in compared(rows)}
     # One row for each embedding, fewest parameters first; other probes and detectors are none.
     assert list(encoders) == [name for name in made.SIZED if not name.endswith("-whitened")]
-    assert [name for name, one in encoders.items() if one.learnt] == ["pca", "flowsem", "fields", "vae", "vae-large"]
+    assert [name for name, row in encoders.items() if row.learnt] == ["pca", "flowsem", "fields", "vae", "vae-large"]
     assert encoders["vae"].mean == pytest.approx(
         np.mean([encoders["vae"].value(t) for t in ("others-ab", "others-ba")])
     )
@@ -169,7 +169,7 @@ def test_a_rank_correlation_has_an_interval_over_encoders() -> None:
     rho, low, high = rank_correlation(list(range(12)), random.normal(size=12).tolist())
     assert low < rho < high
     assert high - low > 0.5
-    assert all(math.isnan(one) for one in rank_correlation([1, 1, 1, 1], [1, 2, 3, 4]))
+    assert all(math.isnan(item) for item in rank_correlation([1, 1, 1, 1], [1, 2, 3, 4]))
 
 
 def test_a_contrast_pairs_rows_by_seed() -> None:
@@ -178,17 +178,17 @@ def test_a_contrast_pairs_rows_by_seed() -> None:
         own["details"]["seeds"]["macro_f1"] = seeds
         return FlowRow.of(own)
 
-    one = [row("ae", "x", [0.1, 0.2, 0.3]), row("ae", "y", [0.5, 0.5, 0.5]), row("ae", "alone", [0.9] * 3)]
+    table_row = [row("ae", "x", [0.1, 0.2, 0.3]), row("ae", "y", [0.5, 0.5, 0.5]), row("ae", "alone", [0.9] * 3)]
     other = [row("vae", "x", [0.2, 0.4, 0.6]), row("vae", "y", [0.4, 0.4, 0.4])]
-    found = contrast("c", one, other, "macro_f1", lambda r: r.task)
-    assert found is not None
+    result = contrast("c", table_row, other, "macro_f1", lambda r: r.task)
+    assert result is not None
     # By seed: the mean over both tasks of (0.1, 0.2, 0.3) and (-0.1, -0.1, -0.1).
-    assert (found.low, found.high) == pytest.approx(seed_interval([0.0, 0.05, 0.1]))
-    assert (found.effect, found.pairs, found.above, found.seeds) == (pytest.approx(0.05), 2, 1, 3)
-    ratio = contrast("c", one[:1], other[:1], "macro_f1", lambda r: r.task, quotient=True)
+    assert (result.low, result.high) == pytest.approx(seed_interval([0.0, 0.05, 0.1]))
+    assert (result.effect, result.pairs, result.above, result.seeds) == (pytest.approx(0.05), 2, 1, 3)
+    ratio = contrast("c", table_row[:1], other[:1], "macro_f1", lambda r: r.task, quotient=True)
     assert ratio is not None
     assert ratio.effect == pytest.approx(2.0)
-    assert contrast("c", one, [], "macro_f1", lambda r: r.task) is None
+    assert contrast("c", table_row, [], "macro_f1", lambda r: r.task) is None
     assert all(math.isnan(bound) for bound in seed_interval([1.0]))
 
 

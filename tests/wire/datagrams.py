@@ -25,7 +25,7 @@ def logstash(wire: Path) -> list[bytes]:
 
 def pmacct(wire: Path) -> list[bytes]:
     """The export datagrams in pmacct's captures."""
-    return [one for file in sorted((wire / "pmacct").rglob("*.pcap")) for one in datagrams_of(file)]
+    return [datagram for file in sorted((wire / "pmacct").rglob("*.pcap")) for datagram in datagrams_of(file)]
 
 
 def datagrams_of(file: Path) -> list[bytes]:
@@ -48,19 +48,19 @@ def mutated_batches(datagrams: list[bytes], count: int, seed: int, together: int
         How many are made, in batches of ``together``.
     """
     chance = np.random.default_rng(seed)
-    lengths = np.array([len(one) for one in datagrams])
+    lengths = np.array([len(datagram) for datagram in datagrams])
     starts = np.cumsum(lengths) - lengths
     pool = np.frombuffer(b"".join(datagrams), np.uint8)
     now = 1_700_000_000_000_000_000
     for first in range(0, count, together):
         number = min(together, count - first)
-        chosen = chance.integers(len(datagrams), size=number)
-        octets = lengths[chosen]
+        selected = chance.integers(len(datagrams), size=number)
+        octets = lengths[selected]
         room = octets + SPARE
         offset = np.cumsum(room) - room
         data = np.zeros(int(room.sum()), np.uint8)
         inside = np.arange(int(octets.sum())) - np.repeat(np.cumsum(octets) - octets, octets)
-        data[np.repeat(offset, octets) + inside] = pool[np.repeat(starts[chosen], octets) + inside]
+        data[np.repeat(offset, octets) + inside] = pool[np.repeat(starts[selected], octets) + inside]
         for change in range(4):
             rows = np.flatnonzero(chance.random(number) < (1.0, 0.6, 0.3, 0.15)[change])
             octets[rows] = changed(data, offset[rows], octets[rows], chance)

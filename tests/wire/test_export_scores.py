@@ -23,16 +23,16 @@ def scores() -> ModuleType:
 
 
 def test_datagrams_of_many_vendors(scores: ModuleType, wire: Path) -> None:
-    found = scores.logstash.score(wire)
-    assert len(found.counts) == 51
-    stated = [(name, theirs, ours) for name, theirs, ours, _ in found.counts if theirs is not None]
+    result = scores.logstash.score(wire)
+    assert len(result.counts) == 51
+    stated = [(name, theirs, ours) for name, theirs, ours, _ in result.counts if theirs is not None]
     assert [row for row in stated if row[1] != row[2]] == [("IPFIX", 7, 13)]  # three messages, of which it reads one
-    assert sum(ours for _, _, ours, _ in found.counts) == 497
-    assert found.counts_right == 51
-    assert found.events == 63
-    assert found.problems == []
-    assert found.fields == found.agreed == 1222
-    assert dict(found.left_out) == {
+    assert sum(ours for _, _, ours, _ in result.counts) == 497
+    assert result.counts_right == 51
+    assert result.events == 63
+    assert result.problems == []
+    assert result.fields == result.agreed == 1222
+    assert dict(result.left_out) == {
         "one second late": 44, "uptime wrapped": 2, "not UTF-8": 1, "not held by its own tests": 4
     }  # fmt: skip
 

@@ -56,7 +56,7 @@ def name_of(field: Field, version: int) -> tuple[str, str] | None:
 def ours(decoder: Decoder, datagram: bytes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Flow and options records of one datagram in its order; those of sets that had waited are left out."""
     given = batch([datagram])
-    found: list[tuple[int, bool, dict[str, Any]]] = []
+    collected: list[tuple[int, bool, dict[str, Any]]] = []
     for records in decoder.decode(given):
         if not np.may_share_memory(records.data, given.data):
             continue
@@ -69,9 +69,9 @@ def ours(decoder: Decoder, datagram: bytes) -> tuple[list[dict[str, Any]], list[
             values = values_of(records, i, named[1])
             for row, value in zip(rows, values or (), strict=False):
                 row[named[0]] = value
-        found += [(int(at), records.template.options, row) for at, row in zip(records.starts, rows, strict=True)]
-    found.sort(key=lambda one: one[0])
-    return [row for _, options, row in found if not options], [row for _, options, row in found if options]
+        collected += [(int(at), records.template.options, row) for at, row in zip(records.starts, rows, strict=True)]
+    collected.sort(key=lambda item: item[0])
+    return [row for _, options, row in collected if not options], [row for _, options, row in collected if options]
 
 
 def theirs(decoder: netflume.Decoder, datagram: bytes) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -132,13 +132,13 @@ def split(datagram: bytes) -> list[bytes]:
 def test_netflume_agrees_on_the_scenarios_of_logstash(wire: Path, scenario: dict[str, Any]) -> None:
     folder = wire / "logstash-codec-netflow"
     paths = {file.name: file for file in folder.rglob("*.dat")}
-    datagrams = [one for name in scenario["files"] for one in split(paths[name].read_bytes())]
+    datagrams = [path for name in scenario["files"] for path in split(paths[name].read_bytes())]
     name = scenario["name"]
     if name not in DIFFER:
         compared = agree(datagrams)
         assert compared > 0 or not any(scenario["decoded_records"]) or name in NO_COMMON_FIELD
     decoder, other = Decoder(), netflume.Decoder()
-    counts = [(sum(map(len, ours(decoder, one))), sum(map(len, theirs(other, one)))) for one in datagrams]
+    counts = [(sum(map(len, ours(decoder, path))), sum(map(len, theirs(other, path)))) for path in datagrams]
     mine, yours = map(sum, zip(*counts, strict=True))
     assert (mine, yours) == DIFFER.get(name, (NO_COMMON_FIELD.get(name, mine), mine))[:2]
 
@@ -156,7 +156,7 @@ def exchanges(draw: st.DrawFn) -> list[bytes]:
     build = MessageBuilder(version, draw(st.integers(0, 255)), mtu=draw(st.integers(200, 1400)))
     rows = draw(st.integers(1, 40))
     if version == 5:
-        columns: list[Any] = [numbers(draw, one.length, rows) for one in V5_FIELDS]
+        columns: list[Any] = [numbers(draw, item.length, rows) for item in V5_FIELDS]
         return build.messages([data(v5_template(0), columns)], 1_700_000_000_000)
     parts: list[Any] = []
     for number in range(draw(st.integers(1, 3))):
@@ -173,7 +173,7 @@ KNOWN = ((1, 4), (1, 8), (2, 3), (4, 1), (6, 2), (7, 2), (8, 4), (12, 4), (27, 1
 
 def fields_of(version: int) -> st.SearchStrategy[Field]:
     known = st.sampled_from(KNOWN)
-    fixed = known.map(lambda one: Field(0, *one))
+    fixed = known.map(lambda item: Field(0, *item))
     if version == 9:
         return fixed
     return st.one_of(fixed, fixed, st.sampled_from([Field(0, 82, VARIABLE), Field(0, 154, 8), Field(9, 12, 4)]))
@@ -197,5 +197,5 @@ def column(draw: st.DrawFn, field: Field, rows: int) -> Any:
 def test_netflume_agrees_on_what_our_builder_writes(datagrams: list[bytes]) -> None:
     agree(datagrams)
     decoder, other = Decoder(), netflume.Decoder()
-    counts = [(len(ours(decoder, one)[0]), len(theirs(other, one)[0])) for one in datagrams]
+    counts = [(len(ours(decoder, datagram)[0]), len(theirs(other, datagram)[0])) for datagram in datagrams]
     assert sum(mine for mine, _ in counts) == sum(yours for _, yours in counts) == decoder.records.used > 0

@@ -40,16 +40,16 @@ def columns_of(elements: tuple[tuple[int, int], ...], rows: int) -> list[Any]:
         21: 9_000_000 + row * 11, 22: 8_990_000 + row * 11, 152: NOW_MS - 20_000 + row * 13,
         153: NOW_MS - 9_000 + row * 13,
     }  # fmt: skip
-    found: list[Any] = []
+    collected: list[Any] = []
     for element, octets in elements:
         if octets == 16:
             address = np.zeros((rows, 16), np.uint8)
             address[:, :4], address[:, 15] = [0x20, 0x01, 0x0D, 0xB8], row % 250 + 1
             address[:, 7] = element
-            found.append(address)
+            collected.append(address)
         else:
-            found.append(values.get(element, np.zeros(rows, np.int64)))
-    return found
+            collected.append(values.get(element, np.zeros(rows, np.int64)))
+    return collected
 
 
 def messages_of(protocol: str) -> list[bytes]:
@@ -62,7 +62,7 @@ def messages_of(protocol: str) -> list[bytes]:
     build = MessageBuilder(version, 7, boot_ms=BOOT_MS)
     parts: list[Any] = []
     for number, elements in enumerate([V9] if version == 9 else [IPFIX, SIX]):
-        template = Template(version, 7, 256 + number, tuple(Field(0, *one) for one in elements))
+        template = Template(version, 7, 256 + number, tuple(Field(0, *item) for item in elements))
         parts += [template_set(template), data(template, columns_of(elements, 300 if version == 9 else 150))]
     return build.messages(parts, NOW_MS)
 

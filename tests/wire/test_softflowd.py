@@ -33,8 +33,8 @@ def test_what_softflowd_exports_is_what_our_meter_sees(roundtrip: ModuleType, wi
     assert len(captures) == 473
     scores = roundtrip.score(softflowd, captures[::EVERY])
     assert list(scores) == ["IPFIX", "IPFIX, biflows", "NetFlow v9"]
-    for one in scores.values():
-        assert one.captures == 53
-        assert set(one.packets_differ) <= roundtrip.EXPLAINED
-        assert one.flows > 300
-        assert one.octets_differ, "padding is counted by softflowd: were there none, nothing was compared"
+    for item in scores.values():
+        assert item.captures == 53
+        assert set(item.packets_differ) <= roundtrip.EXPLAINED
+        assert item.flows > 300
+        assert item.octets_differ, "padding is counted by softflowd: were there none, nothing was compared"

@@ -38,27 +38,27 @@ def tiny(name: str, **options) -> BertEncoder:
 
 def listed(layers: int, hidden: int, feedforward: int, vocabulary: int) -> dict[str, tuple[int, ...]]:
     """Names and shapes, written out."""
-    found: dict[str, tuple[int, ...]] = {
+    shapes: dict[str, tuple[int, ...]] = {
         "embedding.word_embedding.weight": (vocabulary, hidden),
         "embedding.position_embedding.weight": (512, hidden),
         "embedding.segment_embedding.weight": (3, hidden),
     }
-    found |= {f"embedding.layer_norm.{part}": (hidden,) for part in ("gamma", "beta")}
+    shapes |= {f"embedding.layer_norm.{part}": (hidden,) for part in ("gamma", "beta")}
     for i in range(layers):
         at = f"encoder.transformer.{i}"
         for linear in ("linear_layers.0", "linear_layers.1", "linear_layers.2", "final_linear"):
-            found |= {
+            shapes |= {
                 f"{at}.self_attn.{linear}.weight": (hidden, hidden),
                 f"{at}.self_attn.{linear}.bias": (hidden,),
             }
-        found |= {
+        shapes |= {
             f"{at}.feed_forward.linear_1.weight": (feedforward, hidden),
             f"{at}.feed_forward.linear_1.bias": (feedforward,),
             f"{at}.feed_forward.linear_2.weight": (hidden, feedforward),
             f"{at}.feed_forward.linear_2.bias": (hidden,),
         }
-        found |= {f"{at}.layer_norm_{k}.{part}": (hidden,) for k in (1, 2) for part in ("gamma", "beta")}
-    return found
+        shapes |= {f"{at}.layer_norm_{k}.{part}": (hidden,) for k in (1, 2) for part in ("gamma", "beta")}
+    return shapes
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -135,23 +135,23 @@ def test_embeddings_equal_those_of_a_plain_forward_pass(name) -> None:
     weights = {key: value.detach().numpy() for key, value in encoder.net.state_dict().items()}
     flows = drawn(6, seed=2, most=3)
     tokens, lengths = encoder.tokens(flows, np.arange(6))
-    found = encoder.embed(flows)
+    embeddings = encoder.embed(flows)
     for i in range(6):
         states = plain_states(weights, tokens[i, : lengths[i]].tolist(), TINY["heads"])
-        np.testing.assert_allclose(found[i], states[0], rtol=2e-4, atol=2e-4)
-    assert np.linalg.norm(found.std(0)) > 0.01
+        np.testing.assert_allclose(embeddings[i], states[0], rtol=2e-4, atol=2e-4)
+    assert np.linalg.norm(embeddings.std(0)) > 0.01
 
 
 def test_layer_norm_divides_by_the_unbiased_deviation() -> None:
     norm, x = LayerNorm(4), torch.tensor([[1.0, 2.0, 3.0, 4.0]])
     with torch.no_grad():
-        found = norm(x)[0, 0].item()
+        result = norm(x)[0, 0].item()
     unbiased = -1.5 / (math.sqrt(5 / 3) + 1e-6)
     biased = -1.5 / math.sqrt(5 / 4 + 1e-6)
-    assert found == pytest.approx(unbiased, abs=1e-6)
+    assert result == pytest.approx(unbiased, abs=1e-6)
     theirs = torch.nn.functional.layer_norm(x, (4,), eps=1e-6)[0, 0].item()
     assert theirs == pytest.approx(biased, abs=1e-6)
-    assert theirs / found == pytest.approx(math.sqrt(4 / 3), abs=1e-5)
+    assert theirs / result == pytest.approx(math.sqrt(4 / 3), abs=1e-5)
     # The epsilon stands outside the root: a constant row gives beta, and a tiny spread is not drowned.
     tiny_spread = torch.tensor([[1e-5, -1e-5]])
     assert LayerNorm(2)(tiny_spread)[0, 0].item() == pytest.approx(1e-5 / (math.sqrt(2) * 1e-5 + 1e-6), rel=1e-5)
@@ -170,8 +170,8 @@ def test_the_embedding_is_the_state_of_the_first_token_and_padding_changes_nothi
         naive = encoder.net(wide, segments)
         other = encoder.net(torch.where(segments == 0, 77, wide), segments)
         wrong = encoder.net(wide, torch.ones_like(segments))
-    found = encoder.embed(flows)
-    np.testing.assert_allclose(found, naive[:, 0].numpy(), atol=2e-6)
+    embeddings = encoder.embed(flows)
+    np.testing.assert_allclose(embeddings, naive[:, 0].numpy(), atol=2e-6)
     np.testing.assert_allclose(other[:, 0].numpy(), naive[:, 0].numpy(), atol=2e-6)
     short = int(lengths.argmin())
     assert (wrong[short, 0] - naive[short, 0]).abs().max() > 1e-4
@@ -196,29 +196,29 @@ def test_any_batching_gives_the_same_and_batches_are_bounded(name, monkeypatch) 
     monkeypatch.setattr(encoder.net, "forward", seen)
     monkeypatch.setattr(bert, "_CHUNK_FLOWS", 11)
     monkeypatch.setattr(bert, "_BATCH_NUMBERS", 1500 * 12)
-    told = []
-    parts = encoder.embed(flows, on_progress=lambda done, total: told.append((done, total)))
+    collected = []
+    parts = encoder.embed(flows, on_progress=lambda done, total: collected.append((done, total)))
     np.testing.assert_allclose(parts, whole, atol=2e-6)
     assert len(sizes) >= 4
     assert max(sizes) <= 1500
-    assert told[-1] == (40, 40)
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert collected[-1] == (40, 40)
+    assert [done for done, _ in collected] == sorted(done for done, _ in collected)
 
 
 def test_batches_hold_every_row_once_within_their_bound() -> None:
     lengths = np.random.default_rng(3).integers(1, 513, 300)
-    found = batches(lengths, 1024)
-    assert sorted(np.concatenate(found).tolist()) == list(range(300))
-    assert all(len(part) * lengths[part].max() <= 1024 for part in found)
+    result = batches(lengths, 1024)
+    assert sorted(np.concatenate(result).tolist()) == list(range(300))
+    assert all(len(part) * lengths[part].max() <= 1024 for part in result)
     assert [part.tolist() for part in batches(np.array([5000, 1]), 1024)] == [[0], [1]]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_flows_without_packets_and_no_flows(name) -> None:
     encoder = tiny(name)
-    found = encoder.embed(PacketFlows.empty(2))
-    assert found.shape == (2, 12)
-    assert np.isfinite(found).all()
+    embeddings = encoder.embed(PacketFlows.empty(2))
+    assert embeddings.shape == (2, 12)
+    assert np.isfinite(embeddings).all()
     assert encoder.embed(PacketFlows.empty()).shape == (0, 12)
     assert encoder.embed(drawn(3), np.zeros(0, np.int64)).shape == (0, 12)
 
@@ -439,11 +439,11 @@ def vocabulary_file(path: Path, tokens: list[str]) -> Path:
 
 def test_a_vocabulary_of_the_user_numbers_words_and_cuts_others(tmp_path) -> None:
     path = vocabulary_file(tmp_path / "vocab.txt", ["4500", "45", "##3c", "##0", "003", "##1", "0"])
-    found = Vocabulary.read(path, 12)
-    assert found.name.startswith("vocabulary sha256:")
+    content = Vocabulary.read(path, 12)
+    assert content.name.startswith("vocabulary sha256:")
 
     def of(pair: int) -> list[int]:
-        return found.pieces[pair, : found.counts[pair]].tolist()
+        return content.pieces[pair, : content.counts[pair]].tolist()
 
     assert of(0x4500) == [5]
     assert of(0x453C) == [6, 7]
@@ -497,10 +497,10 @@ def test_vocabularies_that_are_none(tmp_path) -> None:
 
 
 def test_chosen_pairs_stand_in_their_order() -> None:
-    found = Vocabulary.of_pairs(np.array([0x1234, 0x0001]), "chosen")
-    assert found.size == 7
-    assert found.pieces[[0x1234, 0x0001, 0x0002], 0].tolist() == [5, 6, UNK]
-    assert found.pairs.tolist() == [0x1234, 0x0001]
+    result = Vocabulary.of_pairs(np.array([0x1234, 0x0001]), "chosen")
+    assert result.size == 7
+    assert result.pieces[[0x1234, 0x0001, 0x0002], 0].tolist() == [5, 6, UNK]
+    assert result.pairs.tolist() == [0x1234, 0x0001]
 
 
 def test_the_same_network_takes_any_length() -> None:

@@ -152,14 +152,14 @@ def test_every_weight_learns_and_the_loss_falls() -> None:
 
 def test_same_seed_same_weights_and_a_file_holds_them(tmp_path: Path) -> None:
     flows = drawn(40, seed=1)
-    one = pretrain_packets("flowsem", flows, settings(), seed=5, save=tmp_path / "one.safetensors")
-    assert isinstance(one, PacketEncoder)
-    assert one.digest == pretrain_packets("flowsem", flows, settings(), seed=5).digest
-    assert one.digest != pretrain_packets("flowsem", flows, settings(), seed=6).digest
+    first = pretrain_packets("flowsem", flows, settings(), seed=5, save=tmp_path / "one.safetensors")
+    assert isinstance(first, PacketEncoder)
+    assert first.digest == pretrain_packets("flowsem", flows, settings(), seed=5).digest
+    assert first.digest != pretrain_packets("flowsem", flows, settings(), seed=6).digest
     again = load_packets(tmp_path / "one.safetensors", "flowsem")
-    assert (again.digest, again.origin, again.facts) == (one.digest, one.origin, one.facts)
-    np.testing.assert_array_equal(again.embed(flows), one.embed(flows))
-    assert one.facts.d == 16 and "pretrained here" in one.facts.name
+    assert (again.digest, again.origin, again.facts) == (first.digest, first.origin, first.facts)
+    np.testing.assert_array_equal(again.embed(flows), first.embed(flows))
+    assert first.facts.d == 16 and "pretrained here" in first.facts.name
 
 
 def test_batches_and_cells_without_tokens_make_no_difference() -> None:

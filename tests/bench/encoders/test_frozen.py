@@ -27,11 +27,11 @@ class Counting(FrozenEncoder):
 
 def test_rows_go_through_in_batches_and_come_back_in_order() -> None:
     encoder = Counting(Facts("counting", 0, 3, 1, "none", "none"), nn.Linear(1, 1), "drawn")
-    told: list[tuple[int, int]] = []
+    collected: list[tuple[int, int]] = []
     rows = np.array([5, 9, 9, 0, 3, 3, 3, 8, 1, 2])
-    z = encoder.embed(drawn(10), rows, lambda done, of: told.append((done, of)))
+    z = encoder.embed(drawn(10), rows, lambda done, of: collected.append((done, of)))
     assert z.dtype == np.float32 and z[:, 0].tolist() == rows.tolist()
-    assert told == [(7, 10), (10, 10)] and encoder.most == 7
+    assert collected == [(7, 10), (10, 10)] and encoder.most == 7
 
 
 def test_tables_go_through_a_network_a_bounded_number_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,11 +49,11 @@ def test_tables_go_through_a_network_a_bounded_number_at_a_time(monkeypatch: pyt
 
 
 def test_weights_learn_no_more_and_the_digest_is_of_them_and_of_what_is_seen() -> None:
-    one, two = (Counting(Facts("x", 0, 3, 1, "", ""), nn.Linear(1, 1), "drawn", given) for given in ("a", "b"))
-    assert not any(value.requires_grad for value in one.net.parameters())
-    two.net.load_state_dict(one.net.state_dict())
-    assert one.digest != two.digest
-    assert len(one.digest) == 16
+    first, two = (Counting(Facts("x", 0, 3, 1, "", ""), nn.Linear(1, 1), "drawn", given) for given in ("a", "b"))
+    assert not any(value.requires_grad for value in first.net.parameters())
+    two.net.load_state_dict(first.net.state_dict())
+    assert first.digest != two.digest
+    assert len(first.digest) == 16
 
 
 def test_a_seed_leaves_the_programs_generator_alone() -> None:

@@ -18,8 +18,8 @@ def plain(packet: Packet) -> bytes:
 def test_eighty_octets_of_headers_then_the_payload_and_zeros_where_nothing_is() -> None:
     flows = drawn_packets(20, seed=3)
     flows[4] = [Packet(ip_options=b"\1" * 40, tcp_options=b"\2" * 40, payload=b"\3" * 999)]
-    found = octets_of(packet_flows(flows), np.array([4, 4, 19, 0]))
-    for row, flow in zip(found, (flows[4], flows[4], flows[19], flows[0]), strict=True):
+    result = octets_of(packet_flows(flows), np.array([4, 4, 19, 0]))
+    for row, flow in zip(result, (flows[4], flows[4], flows[19], flows[0]), strict=True):
         for k in range(5):
             assert row[k].tobytes() == (plain(flow[k]) if k < len(flow) else bytes(320))
 
@@ -33,10 +33,10 @@ def test_an_image_has_eight_rows_for_each_packet() -> None:
 
 
 def blank(octets: bytes, *places: slice) -> bytes:
-    found = bytearray(octets)
+    result = bytearray(octets)
     for place in places:
-        found[place] = bytes(place.stop - place.start)
-    return bytes(found)
+        result[place] = bytes(place.stop - place.start)
+    return bytes(result)
 
 
 @pytest.mark.parametrize("protocol", [6, 17])
@@ -52,8 +52,8 @@ def test_what_is_hidden_is_hidden_and_nothing_else(protocol: int, options: bytes
 
 def test_a_fragment_without_ports_stays_as_it_is() -> None:
     packet = Packet(fragment=185, payload=b"abc")
-    found = octets_of(packet_flows([[packet]]), ports=False, addresses=False, checksums=False)
-    assert found[0, 0].tobytes() == blank(plain(packet), slice(10, 20))
+    result = octets_of(packet_flows([[packet]]), ports=False, addresses=False, checksums=False)
+    assert result[0, 0].tobytes() == blank(plain(packet), slice(10, 20))
 
 
 def test_scaled_octets() -> None:

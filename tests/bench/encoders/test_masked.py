@@ -31,51 +31,51 @@ def settings(name: str, **given) -> PretrainingSettings:
 
 
 def test_a_tenth_is_shown_in_order() -> None:
-    kept, absent = random_mask(50, 400, 0.9, torch.Generator().manual_seed(0))
-    assert kept.shape == (50, 40) and (kept.diff(dim=1) > 0).all()
-    assert (absent.sum(1) == 360).all() and (absent.gather(1, kept) == 0).all()
+    stored, absent = random_mask(50, 400, 0.9, torch.Generator().manual_seed(0))
+    assert stored.shape == (50, 40) and (stored.diff(dim=1) > 0).all()
+    assert (absent.sum(1) == 360).all() and (absent.gather(1, stored) == 0).all()
     assert (absent.mean(0) < 1).all(), "every token is shown in some flow"
     assert random_mask(2, 3, 0.99, torch.Generator())[0].shape == (2, 1)
 
 
 def test_hidden_tokens_stand_where_nothing_is_shown() -> None:
     seen = torch.arange(1.0, 5.0).reshape(1, 2, 2)
-    found = insert_mask_tokens(seen, torch.tensor([[1, 3]]), torch.tensor([[[9.0, 8.0]]]), 4)
-    assert found.tolist() == [[[9, 8], [1, 2], [9, 8], [3, 4]]]
+    result = insert_mask_tokens(seen, torch.tensor([[1, 3]]), torch.tensor([[[9.0, 8.0]]]), 4)
+    assert result.tolist() == [[[9, 8], [1, 2], [9, 8], [3, 4]]]
 
 
 def test_the_error_is_of_hidden_tokens_alone() -> None:
-    said, true = torch.zeros(1, 3, 2), torch.tensor([[[1.0, 3.0], [50.0, 50.0], [0.0, 2.0]]])
-    assert float(error_of_hidden(said, true, torch.tensor([[1.0, 0.0, 1.0]]))) == pytest.approx((5 + 2) / 2)
+    gradient, true = torch.zeros(1, 3, 2), torch.tensor([[[1.0, 3.0], [50.0, 50.0], [0.0, 2.0]]])
+    assert float(error_of_hidden(gradient, true, torch.tensor([[1.0, 0.0, 1.0]]))) == pytest.approx((5 + 2) / 2)
 
 
 def test_the_names_of_pretraining_are_those_of_the_authors_files() -> None:
     for masked, paper in PAPERS.values():
-        found = {name.split(".")[0]: shape for name, shape in shapes_of(lambda m=masked, p=paper: m(p)).items()}
-        assert {"decoder_embed", "mask_token", "decoder_pos_embed", "decoder_blocks", "decoder_pred"} <= set(found)
-        assert found["decoder_pos_embed"] == (1, 401, 128) and found["decoder_pred"] == (4,)
+        by_name = {name.split(".")[0]: shape for name, shape in shapes_of(lambda m=masked, p=paper: m(p)).items()}
+        assert {"decoder_embed", "mask_token", "decoder_pos_embed", "decoder_blocks", "decoder_pred"} <= set(by_name)
+        assert by_name["decoder_pos_embed"] == (1, 401, 128) and by_name["decoder_pred"] == (4,)
 
 
 @pytest.mark.parametrize("name", list(TINY))
 def test_same_seed_same_weights_and_a_file_holds_them(tmp_path: Path, name: str) -> None:
     flows = drawn(40, seed=1)
-    one = pretrain_packets(name, flows, settings(name), seed=5, save=tmp_path / "one.safetensors")
-    assert one.digest == pretrain_packets(name, flows, settings(name), seed=5).digest
-    assert one.digest != pretrain_packets(name, flows, settings(name), seed=6).digest
+    first = pretrain_packets(name, flows, settings(name), seed=5, save=tmp_path / "one.safetensors")
+    assert first.digest == pretrain_packets(name, flows, settings(name), seed=5).digest
+    assert first.digest != pretrain_packets(name, flows, settings(name), seed=6).digest
     again = load_packets(tmp_path / "one.safetensors", name)
-    assert (again.digest, again.origin, again.facts) == (one.digest, one.origin, one.facts)
-    np.testing.assert_array_equal(again.embed(flows), one.embed(flows))
-    assert "pretrained here" in one.origin and "pretrained here" in one.facts.name
+    assert (again.digest, again.origin, again.facts) == (first.digest, first.origin, first.facts)
+    np.testing.assert_array_equal(again.embed(flows), first.embed(flows))
+    assert "pretrained here" in first.origin and "pretrained here" in first.facts.name
 
 
 @pytest.mark.parametrize("name", list(TINY))
 def test_a_file_of_pretraining_here_is_read_by_the_adapter_of_the_paper(tmp_path: Path, name: str) -> None:
     flows = drawn(10, seed=1)
-    one = pretrain_packets(name, flows, settings(name), save=tmp_path / "one.safetensors")
+    first = pretrain_packets(name, flows, settings(name), save=tmp_path / "one.safetensors")
     seen = {"addresses": 0, "checksums": 0}
     other = adapter(name.removesuffix("-small"), checkpoint=tmp_path / "one.safetensors", widths=TINY[name] | seen)
-    np.testing.assert_array_equal(other.embed(flows), one.embed(flows))
-    assert other.digest == one.digest and "heads ignored" in other.origin
+    np.testing.assert_array_equal(other.embed(flows), first.embed(flows))
+    assert other.digest == first.digest and "heads ignored" in other.origin
 
 
 @pytest.mark.parametrize("name", list(TINY))

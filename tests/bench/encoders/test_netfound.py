@@ -34,29 +34,29 @@ def tiny(**options) -> NetFoundEncoder:
 
 def listed(hidden: int, layers: int, heads: int, mlp: int, meta: int) -> dict[str, tuple[int, ...]]:
     """Names and shapes, written out."""
-    found: dict[str, tuple[int, ...]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
 
     def layer(name: str, given: int, to: int) -> None:
-        found[f"{name}.weight"], found[f"{name}.bias"] = (to, given), (to,)
+        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (to, given), (to,)
 
     def norm(name: str) -> None:
-        found[f"{name}.weight"], found[f"{name}.bias"] = (hidden,), (hidden,)
+        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (hidden,), (hidden,)
 
     at = "base_transformer.embeddings"
-    found[f"{at}.word_embeddings.weight"] = (65_539, hidden)
-    found[f"{at}.position_embeddings.weight"] = (109, hidden)
-    found[f"{at}.token_type_embeddings.weight"] = (2, hidden)
+    shapes[f"{at}.word_embeddings.weight"] = (65_539, hidden)
+    shapes[f"{at}.position_embeddings.weight"] = (109, hidden)
+    shapes[f"{at}.token_type_embeddings.weight"] = (2, hidden)
     norm(f"{at}.LayerNorm")
     layer(f"{at}.metaEmbeddingLayer1", 4, meta)
     layer(f"{at}.metaEmbeddingLayer2", meta, hidden)
-    found[f"{at}.protoEmbedding.weight"] = (65_536, hidden)
+    shapes[f"{at}.protoEmbedding.weight"] = (65_536, hidden)
     layer(f"{at}.compressEmbeddings", 3 * hidden, hidden)
-    found["base_transformer.seg_embeddings.weight"] = (3, hidden)
-    found["base_transformer.encoder.burst_positions.weight"] = (109, hidden // heads)
-    found["base_transformer.encoder.flow_positions.weight"] = (13, hidden // heads)
+    shapes["base_transformer.seg_embeddings.weight"] = (3, hidden)
+    shapes["base_transformer.encoder.burst_positions.weight"] = (109, hidden // heads)
+    shapes["base_transformer.encoder.flow_positions.weight"] = (13, hidden // heads)
     for i in range(layers):
         at = f"base_transformer.encoder.layer.{i}"
-        found[f"{at}.position_embeddings.weight"] = (13, hidden)
+        shapes[f"{at}.position_embeddings.weight"] = (13, hidden)
         for part in ("burst_encoder", "flow_encoder"):
             for name in ("query", "key", "value"):
                 layer(f"{at}.{part}.attention.self.{name}", hidden, hidden)
@@ -65,7 +65,7 @@ def listed(hidden: int, layers: int, heads: int, mlp: int, meta: int) -> dict[st
             layer(f"{at}.{part}.intermediate.dense", hidden, mlp)
             layer(f"{at}.{part}.output.dense", mlp, hidden)
             norm(f"{at}.{part}.output.LayerNorm")
-    return found
+    return shapes
 
 
 def test_the_full_networks_have_the_published_names_and_shapes() -> None:
@@ -95,22 +95,22 @@ def test_what_is_declared() -> None:
 
 def plain_tokens(packet: Packet, kept: bytes, begin: int, back: int, *, first: bool) -> list[int]:
     """Fields of a packet as numbers of 16 bits, plus one."""
-    found = [20 + len(packet.ip_options), packet.tos, packet.octets, packet.flags, packet.ttl]
+    items = [20 + len(packet.ip_options), packet.tos, packet.octets, packet.flags, packet.ttl]
     if packet.protocol == 17:
-        found.append(0 if packet.fragment else 8 + len(packet.payload))
+        items.append(0 if packet.fragment else 8 + len(packet.payload))
     elif packet.fragment:
-        found += [0] * 7
+        items += [0] * 7
     else:
         sequence = packet.sequence - (begin if packet.out else back)
         acknowledgement = packet.acknowledgement - (back if packet.out else begin)
         if first or (packet.out and back == 0):
             acknowledgement = 0
-        found += [packet.tcp_flags, packet.window]
-        found += [n % 65_536 for number in (sequence, acknowledgement) for n in ((number % 2**32) // 65_536, number)]
-        found.append(packet.urgent)
+        items += [packet.tcp_flags, packet.window]
+        items += [n % 65_536 for number in (sequence, acknowledgement) for n in ((number % 2**32) // 65_536, number)]
+        items.append(packet.urgent)
     text = kept[:12].ljust(12, b"\0")
-    found += [256 * text[i] + text[i + 1] for i in range(0, 12, 2)]
-    return [number + 1 for number in found]
+    items += [256 * text[i] + text[i + 1] for i in range(0, 12, 2)]
+    return [number + 1 for number in items]
 
 
 def plain_bursts(flow: list[Packet]) -> list[tuple[list[int], list[float]]]:
@@ -120,24 +120,24 @@ def plain_bursts(flow: list[Packet]) -> list[tuple[list[int], list[float]]]:
     if flow[0].protocol == 17:
         begin = back = 0
     numbered = [(p, p.payload[: 240 if k < 5 else 12], k == 0) for k, p in enumerate(flow[:72])]
-    numbered.sort(key=lambda one: one[0].offset_us)
+    numbered.sort(key=lambda item: item[0].offset_us)
     bursts = []
     for out in (True, False):
         mine: list[list[tuple[Packet, bytes, bool]]] = []
-        for one in (one for one in numbered if one[0].out == out):
-            if not mine or one[0].offset_us - mine[-1][-1][0].offset_us > 10_000:
+        for item in (item for item in numbered if item[0].out == out):
+            if not mine or item[0].offset_us - mine[-1][-1][0].offset_us > 10_000:
                 mine.append([])
-            mine[-1].append(one)
+            mine[-1].append(item)
         for i, burst in enumerate(mine):
             gap = burst[0][0].offset_us - mine[i - 1][0][0].offset_us if i else 0
             bursts.append((burst[0][0].offset_us, burst[:6], gap))
     bursts.sort(key=lambda burst: burst[0])
-    found = []
+    collected = []
     for _, burst, gap in bursts[:12]:
-        tokens = [t for p, kept, first in burst for t in plain_tokens(p, kept, begin, back, first=first)]
-        told = [1.0 if burst[0][0].out else -1.0, sum(p.octets for p, _, _ in burst) / 1000, len(burst), gap / 1000]
-        found.append(([65_537, *tokens], told))
-    return found
+        tokens = [t for p, stored, first in burst for t in plain_tokens(p, stored, begin, back, first=first)]
+        items = [1.0 if burst[0][0].out else -1.0, sum(p.octets for p, _, _ in burst) / 1000, len(burst), gap / 1000]
+        collected.append(([65_537, *tokens], items))
+    return collected
 
 
 def odd_flows() -> list[list[Packet]]:
@@ -169,11 +169,11 @@ def test_bursts_are_those_of_a_plain_twin(flows: list[list[Packet]]) -> None:
 
 
 def test_neither_addresses_nor_ports_are_read() -> None:
-    one = drawn_packets(20, seed=3)
+    first = drawn_packets(20, seed=3)
     other = [
-        [replace(p, device="10.1.1.1", remote="203.0.113.9", device_port=9, remote_port=8) for p in f] for f in one
+        [replace(p, device="10.1.1.1", remote="203.0.113.9", device_port=9, remote_port=8) for p in f] for f in first
     ]
-    a, b = bursts_of(packet_flows(one)), bursts_of(packet_flows(other))
+    a, b = bursts_of(packet_flows(first)), bursts_of(packet_flows(other))
     np.testing.assert_array_equal(a.tokens, b.tokens)
     np.testing.assert_array_equal(a.meta, b.meta)
 
@@ -216,15 +216,15 @@ class Plain:
 
     def __call__(self, flow: list[Packet], layers: int) -> np.ndarray:
         bursts = plain_bursts(flow)
-        ids, told = np.zeros((12, 109), int), np.zeros((12, 109, 4))
+        ids, values = np.zeros((12, 109), int), np.zeros((12, 109, 4))
         for i, (tokens, meta) in enumerate(bursts):
             ids[i, : len(tokens)] = tokens
-            told[i, : len(tokens)] = meta
+            values[i, : len(tokens)] = meta
         there = ids > 0
         place = np.where(there, np.arange(109), 0)
         words = self.w["embeddings.word_embeddings.weight"][ids]
         words = words + self.w["embeddings.position_embeddings.weight"][place]
-        meta = self.layer("embeddings.metaEmbeddingLayer2", self.layer("embeddings.metaEmbeddingLayer1", told))
+        meta = self.layer("embeddings.metaEmbeddingLayer2", self.layer("embeddings.metaEmbeddingLayer1", values))
         protocol = np.broadcast_to(self.w["embeddings.protoEmbedding.weight"][flow[0].protocol], words.shape)
         mixed = self.layer("embeddings.compressEmbeddings", np.concatenate([words, meta, protocol], -1))
         x = self.norm("embeddings.LayerNorm", mixed)
@@ -262,12 +262,12 @@ def test_the_network_gives_what_a_plain_forward_pass_gives(tmp_path: Path) -> No
 
 def test_batches_and_their_order_decide_nothing() -> None:
     encoder, flows = tiny(), drawn(90, seed=2, most=30)
-    z, told = encoder.embed(flows), []
+    z, embeddings = encoder.embed(flows), []
     encoder.tokens, encoder.batch = 300, 7
     rows = np.array([80, 3, 3, 11, 0, 89, 50, 51])
-    again = encoder.embed(flows, rows, lambda done, of: told.append((done, of)))
+    again = encoder.embed(flows, rows, lambda done, of: embeddings.append((done, of)))
     np.testing.assert_allclose(again, z[rows], atol=1e-6)
-    assert told[-1] == (8, 8) and len(told) > 3 and sorted(set(told)) == told
+    assert embeddings[-1] == (8, 8) and len(embeddings) > 3 and sorted(set(embeddings)) == embeddings
     empty = PacketFlows.concat([flows.take(slice(0, 2)), PacketFlows.empty(1), flows.take(slice(2, 3))])
     np.testing.assert_allclose(encoder.embed(empty)[[0, 1, 3]], z[:3], atol=1e-6)
     assert (encoder.embed(empty)[2] == 0).all()

@@ -48,7 +48,7 @@ def plain(w: dict[str, np.ndarray], octets: np.ndarray) -> np.ndarray:
     def silu(x):
         return x / (1 + np.exp(-x))
 
-    found = []
+    collected = []
     for flow in octets / 255 * 2 - 1:
         tokens = [
             w["patch_embed.proj.weight"][:, 0] @ flow[4 * t : 4 * t + 4] + w["patch_embed.proj.bias"]
@@ -69,8 +69,8 @@ def plain(w: dict[str, np.ndarray], octets: np.ndarray) -> np.ndarray:
                     h[channel] = np.exp(step[channel] * a[channel]) * h[channel] + step[channel] * x[channel] * b
                 after.append(token + p["out_proj.weight"] @ ((h @ c + p["D"] * x) * silu(z)))
             tokens = np.array(after)
-        found.append(norm(tokens[-1], w["norm_f.weight"]))
-    return np.array(found)
+        collected.append(norm(tokens[-1], w["norm_f.weight"]))
+    return np.array(collected)
 
 
 def octets(flows: list[list[Packet]]) -> np.ndarray:
@@ -116,9 +116,9 @@ def test_a_later_token_never_changes_an_earlier_one() -> None:
     other[:, 800:] = torch.randn(2, 800, generator=g)
     for context in (torch.no_grad, torch.enable_grad):
         with context():
-            one, two = net(net.closed(net.tokens(x))).detach(), net(net.closed(net.tokens(other))).detach()
-        torch.testing.assert_close(one[:, :200], two[:, :200], atol=0, rtol=0)
-        assert ((one - two)[:, 200:].abs().amax(-1) > 0).all()
+            first, two = net(net.closed(net.tokens(x))).detach(), net(net.closed(net.tokens(other))).detach()
+        torch.testing.assert_close(first[:, :200], two[:, :200], atol=0, rtol=0)
+        assert ((first - two)[:, 200:].abs().amax(-1) > 0).all()
 
 
 def test_the_class_stands_last_and_has_seen_everything() -> None:

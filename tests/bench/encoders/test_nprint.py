@@ -19,16 +19,16 @@ def plain(packet: Packet | None, masked: bool = True) -> list[int]:
     """The numbers of one packet, from its octets as text."""
     if packet is None:
         return [0] * 1088
-    found = []
+    collected = []
     parts = [(packet.internet, 60), (packet.transport if packet.protocol == 6 else b"", 60),
              (packet.transport if packet.protocol == 17 else b"", 8), (b"", 8)]  # fmt: skip
     for octets, room in parts:
         text = "".join(f"{octet:08b}" for octet in octets)
-        found += [int(bit) for bit in text] + [-1] * (8 * room - len(text))
+        collected += [int(bit) for bit in text] + [-1] * (8 * room - len(text))
     if masked:
         for begin, end in ((96, 160), (480, 512), (960, 992), (512, 576)):
-            found[begin:end] = [0] * (end - begin)
-    return found
+            collected[begin:end] = [0] * (end - begin)
+    return collected
 
 
 @pytest.mark.parametrize("masked", [True, False])
@@ -47,10 +47,10 @@ def test_the_bits_are_those_of_a_plain_twin(masked: bool, packets: int) -> None:
 
 
 def test_rows_and_batches_and_progress() -> None:
-    flows, told = drawn(700, seed=1), []
+    flows, result = drawn(700, seed=1), []
     encoder = adapter("nprint")
-    z = encoder.embed(flows, on_progress=lambda done, of: told.append((done, of)))
-    assert told == [(512, 700), (700, 700)]
+    z = encoder.embed(flows, on_progress=lambda done, of: result.append((done, of)))
+    assert result == [(512, 700), (700, 700)]
     rows = np.array([650, 3, 3])
     np.testing.assert_array_equal(encoder.embed(flows, rows), z[rows])
     assert encoder.embed(flows, np.zeros(0, np.int64)).shape == (0, 5 * BITS)
@@ -58,14 +58,14 @@ def test_rows_and_batches_and_progress() -> None:
 
 
 def test_who_speaks_is_not_seen_unless_asked_for() -> None:
-    one = [Packet(0, payload=b"x"), Packet(1, out=False)]
+    packet = [Packet(0, payload=b"x"), Packet(1, out=False)]
     other = [
         replace(
             p, device="10.9.8.7", remote="203.0.113.77", device_port=1, remote_port=2, sequence=9, acknowledgement=8
         )
-        for p in one
+        for p in packet
     ]
-    both = packet_flows([one, other])
+    both = packet_flows([packet, other])
     a, b = adapter("nprint").embed(both)
     np.testing.assert_array_equal(a, b)
     a, b = adapter("nprint", widths={"addresses": 1}).embed(both)

@@ -19,10 +19,11 @@ SYN_OPTIONS = bytes.fromhex("020405b40402080a000000010000000001030307")
 
 def rows_of(flow: list[Packet], table: FieldTable = TABLE) -> list[dict[str, float]]:
     """Fields that are there by name: of the flow, then of each packet."""
-    found = table.describe(packet_flows([flow]))[0]
+    described = table.describe(packet_flows([flow]))[0]
     names = [[field.name for field in table.flow_fields], *[[f.name for f in table.packet_fields]] * table.packets]
     return [
-        {n: float(v) - 1 for n, v in zip(ns, row, strict=False) if v > 0} for ns, row in zip(names, found, strict=True)
+        {n: float(v) - 1 for n, v in zip(ns, row, strict=False) if v > 0}
+        for ns, row in zip(names, described, strict=True)
     ]
 
 
@@ -63,8 +64,8 @@ def test_fields_are_those_of_a_plain_reading() -> None:
         rows = rows_of(flow)[1:]
         for k, row in enumerate(rows):
             expected = plain(flow, k) if k < len(flow) else {}
-            told = {name: value for name, value in row.items() if name not in ("options", "segment", "scale")}
-            assert told == pytest.approx(expected, abs=1e-4), (k, flow)
+            by_name = {name: value for name, value in row.items() if name not in ("options", "segment", "scale")}
+            assert by_name == pytest.approx(expected, abs=1e-4), (k, flow)
 
 
 def test_the_row_of_the_flow() -> None:
@@ -107,10 +108,10 @@ def test_options_that_are_cut_or_wrong_do_no_harm(options: bytes) -> None:
     {"sequence": 77, "acknowledgement": 78}, {"urgent": 3}, {"offset_us": 250_000}, {"identification": 9_999},
 ])  # fmt: skip
 def test_what_tells_the_network_or_nothing_is_not_in_it(change: dict) -> None:
-    one, other = Packet(1000, ttl=60, identification=1), replace(Packet(1000, ttl=60, identification=1), **change)
-    assert rows_of([one]) == rows_of([other])
+    packet, other = Packet(1000, ttl=60, identification=1), replace(Packet(1000, ttl=60, identification=1), **change)
+    assert rows_of([packet]) == rows_of([other])
     if "identification" not in change:
-        assert rows_of([Packet(), one]) == rows_of([Packet(), other])
+        assert rows_of([Packet(), packet]) == rows_of([Packet(), other])
 
 
 def test_what_routers_rewrite_is_not_read_of_what_was_received() -> None:
@@ -120,11 +121,11 @@ def test_what_routers_rewrite_is_not_read_of_what_was_received() -> None:
 
 def test_classes_stay_in_their_field() -> None:
     flows = packet_flows([[replace(p, window=65_535, payload=b"x" * 1460) for p in flow] for flow in drawn_packets(40)])
-    found = TABLE.describe(flows)
-    limits = np.zeros(found.shape[1:])
+    table = TABLE.describe(flows)
+    limits = np.zeros(table.shape[1:])
     limits[0, : len(TABLE.flow_fields)] = [field.classes for field in TABLE.flow_fields]
     limits[1:] = [field.classes for field in TABLE.packet_fields]
-    assert (found <= limits).all() and (found >= 0).all() and np.isfinite(found).all()
+    assert (table <= limits).all() and (table >= 0).all() and np.isfinite(table).all()
     assert TABLE.begins[-1] == sum(field.classes for field in TABLE.fields)
 
 

@@ -84,8 +84,8 @@ def test_passes_hold_every_row_once_in_orders_of_their_own() -> None:
 def test_steps_are_those_of_a_plain_adamw(monkeypatch) -> None:
     line = Line()
     how = settings(steps=30, learning_rate=0.1, weight_decay=0.5, gradient_norm=1.0, warmup=0.2)
-    told = []
-    curve = train_packets(line, FLOWS, how, on_progress=told.append)
+    collected = []
+    curve = train_packets(line, FLOWS, how, on_progress=collected.append)
     value, first, second, matrix, losses = 0.0, 0.0, 0.0, 1.0, []
     for step in range(30):
         rate = 0.1 * ((step + 1) / 6 if step < 6 else (30 - step) / 24)
@@ -97,8 +97,8 @@ def test_steps_are_those_of_a_plain_adamw(monkeypatch) -> None:
         matrix *= 1 - rate * 0.5
     assert line.value.item() == pytest.approx(value, rel=1e-4)
     assert line.matrix[0, 1].item() == pytest.approx(matrix, rel=1e-4)  # decay alone, and none on the vector
-    assert [s.step for s in told] == list(range(1, 31))
-    assert told[-1].seconds_left == 0
+    assert [s.step for s in collected] == list(range(1, 31))
+    assert collected[-1].seconds_left == 0
     assert len(curve) == 20
     assert curve[-1]["step"] == 30
     assert curve[0]["loss"] == pytest.approx(np.mean(losses[:2]), rel=1e-3)
@@ -136,10 +136,10 @@ def test_a_loss_that_is_no_number_is_said() -> None:
 
 @pytest.mark.parametrize("arithmetic", ["float32", "bfloat16"])
 def test_the_same_seed_gives_the_same_weights(arithmetic) -> None:
-    found = [pretrain_packets(NAME, FLOWS, settings(arithmetic=arithmetic), seed) for seed in (5, 5, 6)]
-    assert found[0].digest == found[1].digest
-    assert np.array_equal(found[0].embed(FLOWS), found[1].embed(FLOWS))
-    assert found[0].digest != found[2].digest
+    items = [pretrain_packets(NAME, FLOWS, settings(arithmetic=arithmetic), seed) for seed in (5, 5, 6)]
+    assert items[0].digest == items[1].digest
+    assert np.array_equal(items[0].embed(FLOWS), items[1].embed(FLOWS))
+    assert items[0].digest != items[2].digest
 
 
 def test_the_generator_of_the_program_stays_as_it_was() -> None:
@@ -266,11 +266,11 @@ def test_the_loss_is_the_mean_cross_entropy_of_what_is_hidden_and_of_what_belong
     with torch.no_grad():
         for tokens, segments in prepared:
             joined, parts, same = net.join(tokens, segments, generator)
-            seen, chosen = net.hide(joined, generator)
+            seen, hidden = net.hide(joined, generator)
             states = net.bert(seen, parts)
             words, together = net.target.words(states).double().numpy(), net.target.together(states[:, 0]).numpy()
             halves += [entropy(together[i], int(same[i])) for i in range(len(same))]
-            for i, k in zip(*np.nonzero(chosen.numpy()), strict=True):
+            for i, k in zip(*np.nonzero(hidden.numpy()), strict=True):
                 each.append(entropy(words[i, k], int(joined[i, k])))
     assert len(each) > 50
     assert len(halves) == 9
@@ -306,13 +306,13 @@ def test_halves_are_joined_with_their_own_or_with_anothers() -> None:
 def test_what_is_hidden() -> None:
     net = new(FLOWS, settings(), 0)
     tokens = torch.randint(0, net.widths.vocabulary, (400, 120), generator=torch.Generator().manual_seed(0))
-    seen, chosen = net.hide(tokens, torch.Generator().manual_seed(1))
+    seen, hidden = net.hide(tokens, torch.Generator().manual_seed(1))
     words = tokens >= len(SPECIAL)
-    assert not (chosen & ~words).any()
-    assert torch.equal(seen[~chosen], tokens[~chosen])
-    assert chosen[words].float().mean().item() == pytest.approx(0.15, abs=0.01)
-    assert (seen[chosen] == MASK).float().mean().item() == pytest.approx(0.8, abs=0.02)
-    assert (seen[chosen] == tokens[chosen]).float().mean().item() == pytest.approx(0.1, abs=0.02)
+    assert not (hidden & ~words).any()
+    assert torch.equal(seen[~hidden], tokens[~hidden])
+    assert hidden[words].float().mean().item() == pytest.approx(0.15, abs=0.01)
+    assert (seen[hidden] == MASK).float().mean().item() == pytest.approx(0.8, abs=0.02)
+    assert (seen[hidden] == tokens[hidden]).float().mean().item() == pytest.approx(0.1, abs=0.02)
     assert seen.min() >= 0
     assert seen.max() < net.widths.vocabulary
 
@@ -320,9 +320,9 @@ def test_what_is_hidden() -> None:
 def test_spans_hide_runs() -> None:
     net = new(FLOWS, settings(widths=TINY | {"span": 3}), 0)
     tokens = torch.full((300, 100), 9)
-    _, chosen = net.hide(tokens, torch.Generator().manual_seed(1))
+    _, hidden = net.hide(tokens, torch.Generator().manual_seed(1))
     runs = collections.Counter()
-    for row in chosen.numpy():
+    for row in hidden.numpy():
         length = 0
         for value in [*row, False]:
             if value:
@@ -332,7 +332,7 @@ def test_spans_hide_runs() -> None:
                 length = 0
     inner = sum(count for length, count in runs.items() if length >= 3)
     assert inner / sum(runs.values()) > 0.95  # but those cut by the end
-    assert chosen.float().mean().item() == pytest.approx(0.145, abs=0.01)
+    assert hidden.float().mean().item() == pytest.approx(0.145, abs=0.01)
 
 
 def test_the_vocabulary_is_the_frequent_pairs() -> None:
@@ -360,10 +360,10 @@ def test_the_fast_norm_has_the_gradient_of_the_plain_one() -> None:
     norm = LayerNorm(7)
     x = torch.randn(5, 7, generator=torch.Generator().manual_seed(2)).requires_grad_()
     weight = torch.randn(5, 7, generator=torch.Generator().manual_seed(3))
-    found = torch.autograd.grad((norm(x) * weight).sum(), x)[0]
+    gradient = torch.autograd.grad((norm(x) * weight).sum(), x)[0]
     deviation, mean = torch.std_mean(x, -1, correction=1, keepdim=True)
     plain = torch.autograd.grad((((x - mean) / (deviation + 1e-6)) * weight).sum(), x)[0]
-    torch.testing.assert_close(found, plain, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(gradient, plain, rtol=1e-4, atol=1e-5)
 
 
 def test_attention_is_the_same_with_and_without_a_gradient() -> None:

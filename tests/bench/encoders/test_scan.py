@@ -42,10 +42,10 @@ def test_the_scan_is_the_recurrence(threads: int, channels: int) -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        found = selective_scan(*(value.float() for value in arrays))
+        result = selective_scan(*(value.float() for value in arrays))
     finally:
         torch.set_num_threads(before)
-    np.testing.assert_allclose(found, plain_scan(*(value.numpy() for value in arrays)), atol=2e-5)
+    np.testing.assert_allclose(result, plain_scan(*(value.numpy() for value in arrays)), atol=2e-5)
 
 
 def test_what_fades_at_once_or_never() -> None:
@@ -58,11 +58,11 @@ def test_what_fades_at_once_or_never() -> None:
 
 
 def torch_scan(step, x, b, c, a, d):
-    h, found = torch.zeros(len(x), *a.shape, dtype=x.dtype), []
+    h, gradient = torch.zeros(len(x), *a.shape, dtype=x.dtype), []
     for t in range(x.shape[1]):
         h = torch.exp(step[:, t, :, None] * a) * h + (step * x)[:, t, :, None] * b[:, t, None]
-        found.append((h * c[:, t, None]).sum(-1))
-    return torch.stack(found, 1) + d * x
+        gradient.append((h * c[:, t, None]).sum(-1))
+    return torch.stack(gradient, 1) + d * x
 
 
 def test_the_gradient_is_that_of_the_recurrence() -> None:
@@ -132,6 +132,6 @@ def test_attention_with_a_gradient_looks_where_it_may(length: int, kind: torch.d
     mask = (torch.rand(2, 1, 1, length, generator=g) < 0.5) | torch.eye(length, dtype=torch.bool)
     scores = (query.double() @ key.double().transpose(2, 3) / 2).masked_fill(~mask, -torch.inf)
     expected = scores.softmax(-1) @ value.double()
-    found = looked(query, key, value, mask)
-    assert found.dtype == kind
-    torch.testing.assert_close(found.double(), expected, atol=1e-5 if kind == torch.float32 else 0.05, rtol=0)
+    result = looked(query, key, value, mask)
+    assert result.dtype == kind
+    torch.testing.assert_close(result.double(), expected, atol=1e-5 if kind == torch.float32 else 0.05, rtol=0)

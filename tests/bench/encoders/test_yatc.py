@@ -63,7 +63,7 @@ def blocks(w: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
 
 def plain(w: dict[str, np.ndarray], images: np.ndarray, final: str = "norm") -> np.ndarray:
     """The network over images [N, 40, 40] of octets."""
-    found = []
+    collected = []
     for image in (images / 255 - 0.5) / 0.5:
         packets = []
         for i in range(5):
@@ -76,8 +76,8 @@ def plain(w: dict[str, np.ndarray], images: np.ndarray, final: str = "norm") -> 
             seen = blocks(w, np.array(tokens))
             packets += [seen[0], *(np.mean([seen[1 + row * 20 + c] for row in range(4)], 0) for c in range(20))]
         together = blocks(w, np.array(packets))
-        found.append(norm(together[::21].mean(0), w[f"{final}.weight"], w[f"{final}.bias"]))
-    return np.array(found)
+        collected.append(norm(together[::21].mean(0), w[f"{final}.weight"], w[f"{final}.bias"]))
+    return np.array(collected)
 
 
 FLOWS = [
@@ -115,10 +115,10 @@ def test_the_last_norm_begins_as_that_of_pretraining_and_must_be_one_of_both(tmp
     both = weights | {"fc_norm.weight": 2 * weights["norm.weight"], "fc_norm.bias": 2 * weights["norm.bias"]}
     save_file(weights, tmp_path / "one")
     save_file(both, tmp_path / "both")
-    one, two = (
+    first, two = (
         adapter("yatc", checkpoint=tmp_path / name, widths=TINY).embed(packet_flows(FLOWS)) for name in ("one", "both")
     )
-    np.testing.assert_allclose(two, 2 * one, rtol=1e-5)
+    np.testing.assert_allclose(two, 2 * first, rtol=1e-5)
     neither = {name: value for name, value in weights.items() if not name.startswith("norm.")}
     save_file(neither, tmp_path / "neither")
     with pytest.raises(LibraryError, match=r"neither fc_norm\.weight nor norm\.weight"):
@@ -142,9 +142,9 @@ def test_positions_are_sines_of_column_and_row() -> None:
     positions = Yatc(YatcSizes(**TINY)).pos_embed[0].numpy()
     assert (positions[0] == 0).all()
     for row, column in ((0, 0), (3, 19), (19, 4)):
-        one = [np.sin(column), np.sin(column / 100), np.cos(column), np.cos(column / 100)]
+        first = [np.sin(column), np.sin(column / 100), np.cos(column), np.cos(column / 100)]
         two = [np.sin(row), np.sin(row / 100), np.cos(row), np.cos(row / 100)]
-        np.testing.assert_allclose(positions[1 + 20 * row + column], [*one, *two], atol=1e-5)
+        np.testing.assert_allclose(positions[1 + 20 * row + column], [*first, *two], atol=1e-5)
 
 
 def test_packets_that_are_not_there_are_computed_once_and_exactly() -> None:

@@ -19,7 +19,7 @@ def network(name: str, seed: int, flows: int = 240, days: int = 10, units: int =
     drawn = made(flows, seed, days, packets=3)
     kinds = [TYPES[port] for port in drawn.remote_port.tolist()]
     ids = [f"{kind}{i % units}" for i, kind in enumerate(kinds)]
-    device = pl.Series("device", [f"{name}/{one}" for one in ids], dtype=pl.String)
+    device = pl.Series("device", [f"{name}/{item}" for item in ids], dtype=pl.String)
     held = replace(drawn, device=device, start_us=drawn.start_us + first_day * DAY_US)
     day = pl.Series("day", held.start_us // DAY_US, dtype=pl.Int32)
     truth = pl.DataFrame({

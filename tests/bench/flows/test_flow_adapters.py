@@ -59,11 +59,11 @@ def test_an_adapter_tells_its_licence_and_that_its_weights_are_random() -> None:
 def test_one_that_learns_here_is_kept(tmp_path: Path) -> None:
     first = rows_of(tmp_path, [SMALL])["yatc-small"]
     assert "pretrained here, 1 steps of 4" in first["cost"]["origin"], first.get("absent")
-    kept = list((tmp_path / "flows" / "encoders").rglob("encoder.safetensors"))
-    assert len(kept) == 1
-    stamp = kept[0].stat().st_mtime_ns
+    stored = list((tmp_path / "flows" / "encoders").rglob("encoder.safetensors"))
+    assert len(stored) == 1
+    stamp = stored[0].stat().st_mtime_ns
     again = rows_of(tmp_path, [SMALL])["yatc-small"]
-    assert again["values"] == first["values"] and kept[0].stat().st_mtime_ns == stamp
+    assert again["values"] == first["values"] and stored[0].stat().st_mtime_ns == stamp
 
 
 def test_flows_without_packets_are_a_row_that_says_so() -> None:

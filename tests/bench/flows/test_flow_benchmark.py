@@ -48,10 +48,10 @@ def bench(folder: Path | None) -> FlowBenchmark:
 
 
 def rows_of(folder: Path | None, tasks: list[FlowTask], methods: list[FlowMethod]) -> dict[str, dict[str, Any]]:
-    found = made_rows(
+    rows_read = made_rows(
         bench(folder), [t.model_copy(update={"methods": tuple(m.name for m in methods)}) for t in tasks], methods
     )
-    return {f"{row['task']} {row['method']}": row for row, _ in found}
+    return {f"{row['task']} {row['method']}": row for row, _ in rows_read}
 
 
 def test_rows_hold_figures_intervals_and_what_made_them(tmp_path: Path) -> None:
@@ -75,11 +75,11 @@ def test_rows_hold_figures_intervals_and_what_made_them(tmp_path: Path) -> None:
 
 
 def test_a_budget_that_takes_all_flows_of_all_labels_is_no_budget() -> None:
-    found = bench(None)
-    most = max(Counter(found.corpora(INSIDE)["home"].truth["type"].gather(
-        pl.Series(found.folds(INSIDE)[0].train["home"]))).values())  # fmt: skip
+    result = bench(None)
+    most = max(Counter(result.corpora(INSIDE)["home"].truth["type"].gather(
+        pl.Series(result.folds(INSIDE)[0].train["home"]))).values())  # fmt: skip
     settings = INSIDE.settings.model_copy(update={"budgets": (5, most - 1, most, None)})
-    values = found.measure(INSIDE.model_copy(update={"settings": settings}), RAW)["values"]
+    values = result.measure(INSIDE.model_copy(update={"settings": settings}), RAW)["values"]
     assert [name for name in values if name.startswith("macro_f1@")] == ["macro_f1@5", f"macro_f1@{most - 1}"]
 
 
@@ -127,21 +127,21 @@ def test_an_encoder_is_shared_by_tasks_and_keyed_by_what_made_it(tmp_path: Path)
     (fold,) = made.folds(INSIDE)
     loaded = made.corpora(INSIDE)
     get = made.encoders.get
-    one = get(VAE, fold.unlabelled, loaded, 0)
+    first = get(VAE, fold.unlabelled, loaded, 0)
     assert (
-        get(VAE.model_copy(update={"name": "other", "probe": "knn"}), fold.unlabelled, loaded, 0).digest == one.digest
+        get(VAE.model_copy(update={"name": "other", "probe": "knn"}), fold.unlabelled, loaded, 0).digest == first.digest
     )
     less = {"home": fold.unlabelled["home"][1:]}
     others = [get(VAE, fold.unlabelled, loaded, 1), get(VAE, less, loaded, 0),
               get(VAE.model_copy(update={"steps": 7}), fold.unlabelled, loaded, 0)]  # fmt: skip
-    assert len({other.digest for other in others} | {one.digest}) == 4
+    assert len({other.digest for other in others} | {first.digest}) == 4
     rows = fold.train["home"]
-    z, cost = made.encoders.embedding(one, loaded["home"], rows, 10)
+    z, cost = made.encoders.embedding(first, loaded["home"], rows, 10)
     assert z.shape == (rows.size, 3) and cost["flows"] >= rows.size
-    assert np.allclose(z, one.embed(loaded["home"], rows), atol=1e-6)
-    kept = list((tmp_path / "flows" / "embeddings").glob("*.npz"))
-    assert len(kept) == 1
-    kept[0].write_bytes(kept[0].read_bytes()[:-50])
+    assert np.allclose(z, first.embed(loaded["home"], rows), atol=1e-6)
+    stored = list((tmp_path / "flows" / "embeddings").glob("*.npz"))
+    assert len(stored) == 1
+    stored[0].write_bytes(stored[0].read_bytes()[:-50])
     fresh = bench(tmp_path)
     assert np.array_equal(fresh.encoders.embedding(fresh.encoders.get(VAE, fold.unlabelled, loaded, 0),
                                                    loaded["home"], rows, 10)[0], z)  # fmt: skip

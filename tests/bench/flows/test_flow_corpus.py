@@ -23,8 +23,8 @@ def test_small_networks_are_loaded_whole_and_come_again_from_the_cache(corpus: P
     again = load_flows(card("uclouvain_2023_firewall"), corpus, cache_folder=tmp_path)
     assert again.truth.equals(loaded.truth) and again.flows.frame().equals(loaded.flows.frame())
     assert again.accounting == loaded.accounting and again.digest == loaded.digest
-    kept = sorted(path.name for path in (tmp_path / "flows").iterdir() if path.suffix != ".lock")
-    assert [name.partition(".")[2] for name in kept] == ["accounting.json", "flows.parquet", "truth.parquet"]
+    stored = sorted(path.name for path in (tmp_path / "flows").iterdir() if path.suffix != ".lock")
+    assert [name.partition(".")[2] for name in stored] == ["accounting.json", "flows.parquet", "truth.parquet"]
 
 
 def test_a_damaged_cache_is_as_good_as_none(corpus: Path, tmp_path: Path) -> None:

@@ -68,4 +68,4 @@ def test_a_frame_cut_short_states_what_it_holds(tmp_path: Path, cut: int) -> Non
 @given(st.binary(max_size=200))
 def test_random_octets_never_raise(octets: bytes) -> None:
     for frame in (octets, element(1, b"\x04" + SOURCE_MAC) + octets):
-        assert all(0 < len(value) <= 255 for one in read_lldp(frame) for _, value in one.facts)
+        assert all(0 < len(value) <= 255 for statement in read_lldp(frame) for _, value in statement.facts)

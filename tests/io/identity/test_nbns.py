@@ -47,5 +47,5 @@ def test_datagrams_have_a_source_name() -> None:
 def test_random_octets_never_raise(octets: bytes) -> None:
     named = struct.pack(">HHHHHH", 1, 0x2910, 1, 0, 0, 1) + netbios_name("DESK") + octets
     for message in (octets, named, b"\x11" + octets):
-        assert all(0 < len(value) <= 255 for one in read_nbns(message) for _, value in one.facts)
+        assert all(0 < len(value) <= 255 for statement in read_nbns(message) for _, value in statement.facts)
         read_netbios_datagram(message)

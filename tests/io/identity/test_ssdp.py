@@ -31,4 +31,4 @@ def test_searches_and_unique_ids_state_nothing() -> None:
 @given(st.binary(max_size=300))
 def test_random_octets_never_raise(octets: bytes) -> None:
     for message in (octets, b"NOTIFY " + octets, NOTIFY + octets):
-        assert all(0 < len(value) <= 255 for one in read_ssdp(message) for _, value in one.facts)
+        assert all(0 < len(value) <= 255 for statement in read_ssdp(message) for _, value in statement.facts)

@@ -111,8 +111,8 @@ def read(path: Path, content: str, **options: object) -> tuple[str, Entries]:
 def test_each_form_is_told_by_content(
     tmp_path: Path, content: str, form: str, rows: list[tuple[str | None, ...]]
 ) -> None:
-    told, entries = read(tmp_path / "devices.txt", content)
-    assert told == form
+    read_back, entries = read(tmp_path / "devices.txt", content)
+    assert read_back == form
     table = entries.table()
     assert NAMED_DEVICE.matches(table.schema)
     names = table["name"].zip_with(table["name"].is_not_null(), table["host_name"])

@@ -54,13 +54,13 @@ class Export:
         fields = [
             Field((enterprise or {}).get(place, 0), element, length, options and place < max(scopes, 1), back)
             for place, (element, length, _, back) in enumerate(
-                [(*one, False) for one in columns] + [(*one, True) for one in reverse]
+                [(*item, False) for item in columns] + [(*item, True) for item in reverse]
             )
         ]
         template = Template(self.version, self.domain, number, tuple(fields), options)
         values: list[Values] = [
-            one[2] if isinstance(one[2][0], bytes) else np.array(one[2], np.uint64)  # type: ignore[misc]
-            for one in (*columns, *reverse)
+            item[2] if isinstance(item[2][0], bytes) else np.array(item[2], np.uint64)  # type: ignore[misc]
+            for item in (*columns, *reverse)
         ]
         if self.version == 5:
             self.messages += self.builder.messages([data(template, values)], time_ms)
@@ -76,7 +76,7 @@ class Export:
 
     def records(self) -> list[Records]:
         """Decode the queued messages as one batch."""
-        lengths = np.array([len(one) for one in self.messages], np.int32)
+        lengths = np.array([len(item) for item in self.messages], np.int32)
         batch = DatagramBatch(
             np.frombuffer(b"".join(self.messages), np.uint8), np.cumsum(lengths, dtype=np.int64) - lengths, lengths,
             np.full(lengths.size, NOW_MS * 1_000_000, np.int64), np.zeros(lengths.size, np.int32), [EXPORTER],

@@ -58,7 +58,7 @@ def message(version: int, fields: list[tuple[precedence.Key, int]], octets: byte
 
 
 def batch_of(messages: list[bytes]) -> DatagramBatch:
-    lengths = np.array([len(one) for one in messages], np.int32)
+    lengths = np.array([len(item) for item in messages], np.int32)
     return DatagramBatch(
         np.frombuffer(b"".join(messages), np.uint8), np.cumsum(lengths, dtype=np.int64) - lengths, lengths,
         np.full(lengths.size, 1, np.int64), np.zeros(lengths.size, np.int32), [Exporter("192.0.2.1", 2055)],
@@ -86,8 +86,8 @@ def test_any_record_of_any_template_gives_a_sound_table(
     assert (table["start"].dt.year() >= 1900).all()
     ported = table.filter(~pl.col("protocol").is_in([6, 17, 33, 132, 136]))
     assert (ported.select(pl.max_horizontal("source_port", "destination_port")).to_series() == 0).all()
-    for one in records:
-        assert len(list(rows_of(one))) == len(one)
+    for decoded in records:
+        assert len(list(rows_of(decoded))) == len(decoded)
 
 
 @settings(max_examples=50, deadline=None)

@@ -109,7 +109,7 @@ def test_fortios_writes_the_translated_address_into_answers_too_so_it_is_left_ou
 def test_of_two_families_the_one_that_is_not_zero_counts() -> None:
     zeros: list[Column] = [(27, 16, [b"\0" * 16, ip6(1)]), (28, 16, [b"\0" * 16, ip6(2)])]
     only: list[Column] = [(8, 4, [ip("192.168.1.2"), 0]), (12, 4, [ip("198.51.100.1"), 0])]
-    mixed = [*only, *(one for one in both() if one[0] not in {8, 12})]
+    mixed = [*only, *(item for item in both() if item[0] not in {8, 12})]
     for columns in ([*mixed, *zeros], [*zeros, *mixed]):
         table = biflows(columns)
         assert table["source_address"].to_list() == ["192.168.1.2", "2001:db8::1"]
@@ -134,12 +134,12 @@ def test_inside_a_tunnel_the_innermost_packet_counts() -> None:
 
 
 def test_protocols_without_ports_have_none() -> None:
-    columns = [(4, 1, [1, 6]) if one[0] == 4 else one for one in both()]
+    columns = [(4, 1, [1, 6]) if item[0] == 4 else item for item in both()]
     assert biflows(columns).select("source_port", "destination_port").rows() == [(0, 0), (40001, 53)]
 
 
 def test_ports_of_one_protocol_each() -> None:
-    columns = [one for one in both() if one[0] not in {7, 11}]
+    columns = [item for item in both() if item[0] not in {7, 11}]
     columns += [(182, 2, [5, 0]), (180, 2, [0, 6]), (183, 2, [443, 0]), (181, 2, [0, 53])]
     assert biflows(columns).select("source_port", "destination_port").rows() == [(5, 443), (6, 53)]
 
@@ -175,7 +175,7 @@ def test_records_that_are_not_flows_are_ignored_by_reason() -> None:
         ([(365, 6, [1]), (1, 4, [5])], "no source and destination address"),
         ([*KEY, (230, 1, [1, 2])], "NAT event without octets and packets"),
         ([*KEY, (233, 1, [1, 2])], "firewall event without octets and packets"),
-        ([one for one in both() if one[0] != 4], "no protocol"),
+        ([item for item in both() if item[0] != 4], "no protocol"),
         ([(8, 4, [0]), (12, 4, [0]), (4, 1, [0]), (1, 4, [82])], "no address"),
     ):
         export = Export()
@@ -222,7 +222,7 @@ def test_version_5_is_read_as_the_others_are() -> None:
     export = Export(5, domain=0)
     values = {8: ip("192.168.1.2"), 12: ip("198.51.100.1"), 2: 3, 1: 180, 22: 990_000, 21: 995_000, 7: 40000, 11: 443,
               6: 0x1B, 4: 6}  # fmt: skip
-    export.send([(one.id, one.length, [values.get(one.id, 0)]) for one in v5_template(0).fields])
+    export.send([(field.id, field.length, [values.get(field.id, 0)]) for field in v5_template(0).fields])
     row = export.table().row(0, named=True)
     assert (row["source_address"], row["destination_port"], row["octets"], row["packets"]) == (
         "192.168.1.2",

@@ -81,9 +81,10 @@ def test_exporters_keep_their_numbers() -> None:
     cutter = Blocks(settings_of(1000))
     exporters = [Exporter("192.0.2.1", 1)]
     for number in range(2):
-        one = batch([b"abcd"])
+        first = batch([b"abcd"])
         rows = np.array([number], np.int32)
-        assert not list(cutter.add(DatagramBatch(one.data, one.offset, one.octets, one.arrival_ns, rows, exporters)))
+        sent = DatagramBatch(first.data, first.offset, first.octets, first.arrival_ns, rows, exporters)
+        assert not list(cutter.add(sent))
         exporters.append(Exporter("192.0.2.2", 1))
     [block] = cutter.last()
     assert [block.exporters[i].address for i in block.exporter] == ["192.0.2.1", "192.0.2.2"]

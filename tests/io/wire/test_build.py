@@ -35,14 +35,14 @@ def numbers(*values: int) -> np.ndarray:
 
 
 def sets_of(message: bytes) -> list[tuple[int, bytes]]:
-    at, found = {9: 20, 10: 16}[message[1]], []
+    at, by_name = {9: 20, 10: 16}[message[1]], []
     while at < len(message):
         number, length = struct.unpack_from(">HH", message, at)
         assert length >= 4
-        found.append((number, message[at + 4 : at + length]))
+        by_name.append((number, message[at + 4 : at + length]))
         at += length
     assert at == len(message)
-    return found
+    return by_name
 
 
 def test_an_ipfix_message_has_the_header_of_the_rfc_and_counts_data_records() -> None:
@@ -213,10 +213,11 @@ def test_no_records_make_no_message() -> None:
 
 
 def test_a_batch_is_what_a_receiver_would_give() -> None:
-    one = batch([b"abc", b"", b"de"], arrival_ns=[1, 2, 3])
-    assert [bytes(one.data[o : o + n]) for o, n in zip(one.offset, one.octets, strict=True)] == [b"abc", b"", b"de"]
-    assert one.arrival_ns.tolist() == [1, 2, 3]
-    assert len(one) == 3
+    first = batch([b"abc", b"", b"de"], arrival_ns=[1, 2, 3])
+    spans = zip(first.offset, first.octets, strict=True)
+    assert [bytes(first.data[o : o + n]) for o, n in spans] == [b"abc", b"", b"de"]
+    assert first.arrival_ns.tolist() == [1, 2, 3]
+    assert len(first) == 3
 
 
 def test_an_ipfix_file_is_messages_one_after_another(tmp_path: Path) -> None:

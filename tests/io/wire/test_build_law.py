@@ -53,13 +53,13 @@ def fields_and_columns(draw: st.DrawFn, version: int, rows: int) -> tuple[list[F
 def read_back(records: list[Records], i: int, like: Values) -> list[object]:
     """Field ``i`` of all records, read according to its type."""
     result: list[object] = []
-    for one in records:
+    for part in records:
         if isinstance(like, np.ndarray) and like.ndim == 1:
-            reader = {"u": one.unsigned, "i": one.signed, "f": one.real}[like.dtype.kind]
+            reader = {"u": part.unsigned, "i": part.signed, "f": part.real}[like.dtype.kind]
             result += reader(i).tolist()
         else:
-            offset, length = one.spans(i)
-            result += [one.data[o : o + n].tobytes() for o, n in zip(offset, length, strict=True)]
+            offset, length = part.spans(i)
+            result += [part.data[o : o + n].tobytes() for o, n in zip(offset, length, strict=True)]
     return result
 
 
@@ -86,13 +86,13 @@ def test_columns_come_back_as_they_were_written(drawn: st.DataObject) -> None:
     messages = build.messages(parts, 1_700_000_000_000)
     decoder = Decoder()
     result = decoder.decode(batch(messages))
-    mine = [one for one in result if one.template.id == template.id]
-    assert {one.template.fields for one in mine} == {template.fields}
-    assert {one.template.options for one in mine} == {template.options}
+    mine = [part for part in result if part.template.id == template.id]
+    assert {part.template.fields for part in mine} == {template.fields}
+    assert {part.template.options for part in mine} == {template.options}
     assert sum(map(len, mine)) == rows
     for i, column in enumerate(columns):
         assert read_back(mine, i, column) == written(column)
-    assert sum(len(one) for one in result) == rows + 2
+    assert sum(len(part) for part in result) == rows + 2
     for accounting in (decoder.accounting, decoder.sets, decoder.records):
         accounting.check()
         assert not accounting.dropped
@@ -102,26 +102,26 @@ def test_columns_come_back_as_they_were_written(drawn: st.DataObject) -> None:
 @given(st.integers(1, 75), st.integers(0, 99))
 def test_netflow_v5_comes_back_in_terms_of_iana_elements(rows: int, seed: int) -> None:
     random = np.random.default_rng(seed)
-    columns = [random.integers(0, 1 << 8 * one.length, rows) for one in V5_FIELDS]
+    columns = [random.integers(0, 1 << 8 * field.length, rows) for field in V5_FIELDS]
     build = MessageBuilder(5, 0x0203, boot_ms=1_700_000_000_000 - 5_000, mtu=1500, sampling=0x4010)
     messages = build.messages([data(v5_template(0), columns)], 1_700_000_000_000)
     result = Decoder().decode(batch(messages))
     assert sum(map(len, result)) == rows
     for i, column in enumerate(columns):
-        assert [int(v) for one in result for v in one.unsigned(i)] == column.tolist()
+        assert [int(v) for field in result for v in field.unsigned(i)] == column.tolist()
     headers = result[0].headers
     assert headers["uptime_ms"].tolist() == [5_000] * len(messages)
     assert headers["sequence"].tolist() == [30 * i for i in range(len(messages))]
 
 
 def test_a_withdrawn_template_is_not_used_and_a_new_one_takes_its_number() -> None:
-    one, other = (Template(10, 0, 300, (Field(0, element, 4),)) for element in (8, 12))
+    first, other = (Template(10, 0, 300, (Field(0, element, 4),)) for element in (8, 12))
     build = MessageBuilder(10)
     values = [np.array([5])]
-    record = next(build.packed([data(one, values)]))
+    record = next(build.packed([data(first, values)]))
     messages = [
         build.message(sets, 0)
-        for sets in ([template_set(one)], record, [withdrawal_set(300)], record, [template_set(other)])
+        for sets in ([template_set(first)], record, [withdrawal_set(300)], record, [template_set(other)])
     ]
     decoder = Decoder()
     result = decoder.decode(batch(messages))

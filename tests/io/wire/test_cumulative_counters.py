@@ -24,7 +24,7 @@ def report(export: Export, octets: int, packets: int, lasted_ms: int, *more: Col
 
 def test_a_flow_reported_again_counts_what_was_added_and_begins_where_it_ended() -> None:
     export = Export()
-    result = [report(export, *one) for one in ((1000, 10, 60_000), (1500, 14, 120_000), (1600, 15, 180_000))]
+    result = [report(export, *item) for item in ((1000, 10, 60_000), (1500, 14, 120_000), (1600, 15, 180_000))]
     assert [table["octets"].to_list() for table in result] == [[1000], [500], [100]]
     assert [table["packets"].to_list() for table in result] == [[10], [4], [1]]
     starts = [table["start"].dt.epoch("ms")[0] - NOW_MS for table in result]
@@ -73,15 +73,15 @@ def test_what_was_added_sums_up_to_the_last_total(steps: list[tuple[int, int]], 
         sums[flow] += step
         flows.append(flow)
         values.append(sums[flow])
-    known, found = CumulativeCounters(), dict.fromkeys(range(6), 0)
+    known, result = CumulativeCounters(), dict.fromkeys(range(6), 0)
     for at in range(0, len(steps), cut):
         part = slice(at, at + cut)
         key = np.array(flows[part], np.uint64)
         time = np.zeros(key.size, np.int64)
         counts, _ = known.since([key], {"octets": np.array(values[part], np.uint64)}, time, time)
         for flow, added in zip(flows[part], counts["octets"].tolist(), strict=True):
-            found[flow] += added
-    assert found == sums
+            result[flow] += added
+    assert result == sums
 
 
 def test_flows_known_stay_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

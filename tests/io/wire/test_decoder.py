@@ -198,7 +198,7 @@ def test_more_messages_than_fit_in_one_table_are_all_read(monkeypatch: pytest.Mo
     decoder = Decoder()
     messages = [ipfix(template(256, FOUR)), *(ipfix(data(256, i)) for i in range(500))]
     result = decode(decoder, *messages)
-    assert [value for one in result for value in one.unsigned(0).tolist()] == list(range(500))
+    assert [value for part in result for value in part.unsigned(0).tolist()] == list(range(500))
     assert len(result) > 1
 
 
@@ -216,18 +216,18 @@ def test_records_of_equal_templates_are_decoded_as_one_and_stand_apart() -> None
             for i in (5, 2, 0, 1, 4)
         ]
     result = decode(decoder, *messages)
-    assert [one.template.id for one in result] == [261, 258, 256, 257, 260]
-    for one in result:
-        i = one.template.id - 256
-        last = one.has(0, 8)
-        assert last is not None and len(one) == 3 and one.set_records.tolist() == [1, 1, 1]
-        assert one.unsigned(last).tolist() == one.signed(last).tolist() == [i, 256 + i, 512 + i]
-        assert one.address(last)[1].tolist() == [i, 256 + i, 512 + i]
-        assert one.headers["sequence"][one.message].tolist() == [0, 1, 2]
-        assert bytes(one.data[one.starts[0] : one.starts[0] + 1]) == (bytes([i]) if i % 2 else b"\0")
+    assert [part.template.id for part in result] == [261, 258, 256, 257, 260]
+    for part in result:
+        i = part.template.id - 256
+        last = part.has(0, 8)
+        assert last is not None and len(part) == 3 and part.set_records.tolist() == [1, 1, 1]
+        assert part.unsigned(last).tolist() == part.signed(last).tolist() == [i, 256 + i, 512 + i]
+        assert part.address(last)[1].tolist() == [i, 256 + i, 512 + i]
+        assert part.headers["sequence"][part.message].tolist() == [0, 1, 2]
+        assert bytes(part.data[part.starts[0] : part.starts[0] + 1]) == (bytes([i]) if i % 2 else b"\0")
         if i % 2:
-            assert one.spans(0)[1].tolist() == [i] * 3
-        assert np.isfinite(one.real(last)).all()
+            assert part.spans(0)[1].tolist() == [i] * 3
+        assert np.isfinite(part.real(last)).all()
     assert decoder.records.used == 15
 
 
@@ -246,9 +246,9 @@ def test_records_so_short_that_they_are_an_attack_are_bounded(monkeypatch: pytes
         tiny = ipfix(set_of(256, bytes(60)))
         result = decode(decoder, tiny, tiny, ipfix(data(257, *range(60))), ipfix(set_of(258, bytes(200))), tiny)
         # 100 more than one for each 16 octets: first those of four octets, then of one octet what room is left for.
-        assert [(one.template.id, len(one)) for one in result] == [(256, 60), (257, 60), (258, 10)]
+        assert [(part.template.id, len(part)) for part in result] == [(256, 60), (257, 60), (258, 10)]
         assert decoder.sets.dropped == {"too many short records": 2}
         decode(decoder, *(ipfix(set_of(300, bytes(40))) for _ in range(5)))
-        assert [len(one) for one in decode(decoder, ipfix(template(300, short)))] == [80]
+        assert [len(part) for part in decode(decoder, ipfix(template(300, short)))] == [80]
         assert decoder.sets.dropped == {"too many short records": 5}
         assert decoder.records.used == 210

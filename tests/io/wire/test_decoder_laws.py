@@ -51,17 +51,18 @@ def part(batch: DatagramBatch, begin: int, end: int) -> DatagramBatch:
 def rows(decoder: Decoder, batch: DatagramBatch) -> list[tuple[object, ...]]:
     """Every record with its message, across all Records."""
     result = []
-    for one in decoder.decode(batch):
-        header = one.headers[one.message]
+    for decoded in decoder.decode(batch):
+        header = decoded.headers[decoded.message]
         texts = []
-        for i in range(len(one.template.fields)):
-            at, octets = one.spans(i)
-            assert (at >= 0).all() and (octets >= 0).all() and (at + octets <= one.data.size).all()
-            texts.append([bytes(one.data[a : a + n]) for a, n in zip(at.tolist(), octets.tolist(), strict=True)])
-        for row in range(len(one)):
+        for i in range(len(decoded.template.fields)):
+            at, octets = decoded.spans(i)
+            assert (at >= 0).all() and (octets >= 0).all() and (at + octets <= decoded.data.size).all()
+            texts.append([bytes(decoded.data[a : a + n]) for a, n in zip(at.tolist(), octets.tolist(), strict=True)])
+        for row in range(len(decoded)):
             result.append((  # noqa: PERF401
-                int(header["arrival_ns"][row]), one.exporter.address, one.template.version, int(header["domain"][row]),
-                one.template.id, one.template.fields, tuple(text[row] for text in texts),
+                int(header["arrival_ns"][row]), decoded.exporter.address, decoded.template.version,
+                int(header["domain"][row]), decoded.template.id, decoded.template.fields,
+                tuple(text[row] for text in texts),
             ))  # fmt: skip
     return result
 
@@ -91,13 +92,13 @@ def test_batches_cut_anywhere_give_the_same_records(messages: list[tuple[Exporte
     st.lists(st.tuples(st.integers(0, 5), st.integers(0, 200), st.integers(0, 255)), max_size=8),
 )
 def test_no_octets_make_it_raise(messages: list[bytes], changes: list[tuple[int, int, int]]) -> None:
-    changed = [bytearray(one) for one in messages]
+    changed = [bytearray(item) for item in messages]
     for number, place, value in changes:
         if number < len(changed) and place < len(changed[number]):
             changed[number][place] = value
     decoder = Decoder(WireSettings(max_fields=16, max_templates=4, pending_octets=6000))
-    for one in decoder.decode(several([(ONE, bytes(one)) for one in changed])):
-        read_all(one)
+    for item in decoder.decode(several([(ONE, bytes(item)) for item in changed])):
+        read_all(item)
     for accounting in (decoder.accounting, decoder.sets, decoder.records):
         accounting.check()
 

@@ -43,26 +43,27 @@ MESSAGES = [ipfix(template(256, FOUR)), *(ipfix(data(256, i)) for i in range(20)
 def flows(count: int, start: int = 0) -> list[bytes]:
     """Messages of complete flows."""
     given = [*KEY, *COUNTS, *TIMES]
-    one = Template(10, 0, 256, tuple(Field(0, number, length) for number, length, _ in given))
+    first_template = Template(10, 0, 256, tuple(Field(0, number, length) for number, length, _ in given))
     values = [np.resize(np.array(list(column)), count) for _, _, column in given]
     values[1] = values[1] + np.arange(count)
     build = MessageBuilder(10, sequence=start)
-    return build.messages([template_set(one), data_of(one, values)], 1_700_000_000_000)
+    return build.messages([template_set(first_template), data_of(first_template, values)], 1_700_000_000_000)
 
 
 def payloads(source: DatagramSource) -> list[tuple[Exporter, int, bytes]]:
     result = []
-    for one in source.datagrams():
-        for row in range(len(one)):
-            at, size = int(one.offset[row]), int(one.octets[row])
-            result.append((one.exporters[one.exporter[row]], int(one.arrival_ns[row]), bytes(one.data[at : at + size])))
+    for block in source.datagrams():
+        for row in range(len(block)):
+            at, size = int(block.offset[row]), int(block.octets[row])
+            exporter, octets = block.exporters[block.exporter[row]], bytes(block.data[at : at + size])
+            result.append((exporter, int(block.arrival_ns[row]), octets))
     source.accounting.check()
     return result
 
 
 def values(source: DatagramSource) -> list[int]:
     decoder = Decoder()
-    result = [number for one in source.datagrams() for _, [row] in columns(decoder.decode(one)) for number in row]
+    result = [number for block in source.datagrams() for _, [row] in columns(decoder.decode(block)) for number in row]
     source.accounting.check()
     return result
 
@@ -111,7 +112,7 @@ def test_what_came_before_damage_is_kept(tmp_path: Path, tail: bytes, reason: st
     source = IpfixFile(path)
     result: list[bytes] = []
     with pytest.raises(InputError, match=reason) as raised:
-        result += [bytes(one.data) for one in source.datagrams()]
+        result += [bytes(block.data) for block in source.datagrams()]
     assert raised.value.offset == len(sound) and raised.value.file == str(path)
     assert source.accounting.dropped == dropped and source.accounting.used == len(MESSAGES)
     source.accounting.check()
@@ -204,7 +205,7 @@ def test_what_the_capture_cut_short_is_read_as_far_as_it_goes(tmp_path: Path) ->
     path = capture(tmp_path / "x.pcap", udp("192.0.2.1", v5([v5_record(i) for i in range(3)])), snap=28 + 24 + 100)
     source = CaptureExport(path)
     decoder = Decoder()
-    [result] = [one for given in source.datagrams() for one in decoder.decode(given)]
+    [result] = [decoded for given in source.datagrams() for decoded in decoder.decode(given)]
     assert len(result) == 2
     assert source.accounting.corrected == {"cut short by the capture": 1}
 
@@ -247,8 +248,8 @@ def test_a_late_change_of_port_is_read_to_the_end(tmp_path: Path) -> None:
 
 def recorded(folder: Path, batches: Sequence[DatagramBatch], **how: object) -> list[Path]:
     recording = Recording(folder, **how)  # type: ignore[arg-type]
-    for one in batches:
-        recording.write(one)
+    for block in batches:
+        recording.write(block)
     recording.close()
     return sorted(folder.iterdir())
 
@@ -303,11 +304,11 @@ def test_standard_readers_see_sound_packets(tmp_path: Path) -> None:
 
 
 def test_files_of_a_recording_are_one_stream_in_order_of_their_names(tmp_path: Path) -> None:
-    pieces = [batch([one], ONE, i * 3600 * S) for i, one in enumerate(MESSAGES)]
+    pieces = [batch([message], ONE, i * 3600 * S) for i, message in enumerate(MESSAGES)]
     paths = recorded(tmp_path, pieces)
     assert len(paths) == len(MESSAGES)
     assert values(ExportFiles(paths)) == list(range(20))
-    small = recorded(tmp_path / "small", [batch([one], ONE, 1) for one in MESSAGES], file_octets=300)
+    small = recorded(tmp_path / "small", [batch([message], ONE, 1) for message in MESSAGES], file_octets=300)
     assert len(small) > 3 and values(ExportFiles(small)) == list(range(20))
 
 
@@ -318,8 +319,8 @@ def test_a_recording_cut_off_by_a_crash_is_read_up_to_there(tmp_path: Path) -> N
     result = []
     decoder = Decoder()
     with pytest.raises(InputError, match="incomplete") as raised:
-        for one in source.datagrams():
-            result += [number for _, [row] in columns(decoder.decode(one)) for number in row]
+        for block in source.datagrams():
+            result += [number for _, [row] in columns(decoder.decode(block)) for number in row]
     assert result == [0, 1, 2, *range(4, 20)]
     assert raised.value.file == str(paths[0])
     source.accounting.check()
@@ -347,17 +348,17 @@ def test_a_write_that_fails_half_way_costs_its_batch_alone(
         complete(stream, content)
 
     monkeypatch.setattr(recording_module, "write_all", full)
-    recording, kept = Recording(tmp_path), []
+    recording, stored = Recording(tmp_path), []
     for number in range(8):
         message = ipfix(data(256, number))
         try:
             recording.write(batch([message], ONE, (1_700_000_000 + number) * S))
-            kept.append(message)
+            stored.append(message)
         except InputError as error:
             assert error.reason == "cannot be written: No space left on device"
     recording.close()
-    assert len(kept) == 7
-    assert [octets for path in sorted(tmp_path.iterdir()) for _, _, octets in payloads(CaptureExport(path))] == kept
+    assert len(stored) == 7
+    assert [octets for path in sorted(tmp_path.iterdir()) for _, _, octets in payloads(CaptureExport(path))] == stored
 
 
 # Raw datagrams
@@ -392,7 +393,7 @@ def test_a_file_that_is_not_a_datagram_is_an_error(tmp_path: Path) -> None:
 
 
 def formats_of(path: Path, form: str | None = None) -> list[str]:
-    return [one.format for one in open_inputs(path, FlowSettings(), is_capture, form=form)]
+    return [item.format for item in open_inputs(path, FlowSettings(), is_capture, form=form)]
 
 
 def test_content_tells_exports_from_captures_and_texts(tmp_path: Path) -> None:
@@ -417,7 +418,7 @@ def test_only_what_follows_each_other_is_joined() -> None:
 
     joined = join_exports([opened("a", EXPORTS), opened("b", EXPORTS), opened("c", IPFIX), opened("d", IPFIX),
                            opened("e", EXPORTS)], FlowSettings())  # fmt: skip
-    assert [(one.name, one.format) for one in joined] == [
+    assert [(item.name, item.format) for item in joined] == [
         ("a and 1 more", EXPORTS), ("c", IPFIX), ("d", IPFIX), ("e", EXPORTS)
     ]  # fmt: skip
 
@@ -428,7 +429,7 @@ def test_an_export_becomes_flows_by_every_way_the_same(tmp_path: Path) -> None:
     (tmp_path / "x.ipfix").write_bytes(b"".join(messages))
     half = len(messages) // 2
     recorded(tmp_path / "recording", [batch(messages[:half], exporter, S), batch(messages[half:], exporter, 9999 * S)])
-    capture(tmp_path / "x.pcap", [packet for one in messages for packet in udp("192.0.2.1", one)])
+    capture(tmp_path / "x.pcap", [packet for message in messages for packet in udp("192.0.2.1", message)])
     tables = []
     for path, form in ((tmp_path / "x.ipfix", None), (tmp_path / "recording", None), (tmp_path / "x.pcap", EXPORTS)):
         run = read_flows([path], format=form)

@@ -112,7 +112,7 @@ def test_version_5_states_the_interval_in_its_header() -> None:
 
     export = Export(5, domain=0, sampling=(1 << 14) | 100)
     values = {8: 1, 12: 2, 2: 3, 1: 180, 4: 6}
-    export.send([(one.id, one.length, [values.get(one.id, 0)]) for one in v5_template(0).fields])
+    export.send([(field.id, field.length, [values.get(field.id, 0)]) for field in v5_template(0).fields])
     assert rates(export) == [(18_000, 180)]
 
 
@@ -224,8 +224,8 @@ def test_rates_of_interfaces_hold_for_flows_seen_on_them(version: int) -> None:
 def test_a_sampler_may_be_stated_in_another_domain_of_the_exporter() -> None:
     """Options in a separate domain: a rate on which all other domains agree is used and counted."""
     export, other, third = (Export(9, domain) for domain in (1, 6, 7))
-    for one in (other, third):
-        one.biflows = export.biflows
+    for item in (other, third):
+        item.biflows = export.biflows
     other.send([(1, 4, [0, 0]), (48, 1, [1, 2]), (50, 4, [100, 400])], number=300, options=True)
     other.table()
     export.send(flows((48, 1, [1, 2])))

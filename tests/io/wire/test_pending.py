@@ -60,8 +60,8 @@ def test_sets_are_held_for_an_age() -> None:
 
 
 def test_an_exporter_that_holds_too_much_loses_its_own_oldest() -> None:
-    one = GROUP_COST + SET_COST + 4
-    decoder = Decoder(WireSettings(pending_octets_per_exporter=3 * one, pending_octets=100 * one))
+    first = GROUP_COST + SET_COST + 4
+    decoder = Decoder(WireSettings(pending_octets_per_exporter=3 * first, pending_octets=100 * first))
     decode(decoder, ipfix(data(256, 99)), exporter=TWO)
     for i in range(5):
         decode(decoder, ipfix(data(256, i)))
@@ -71,11 +71,11 @@ def test_an_exporter_that_holds_too_much_loses_its_own_oldest() -> None:
 
 
 def test_when_all_hold_too_much_the_oldest_of_all_leaves() -> None:
-    one = GROUP_COST + SET_COST + 4
-    decoder = Decoder(WireSettings(pending_octets=2 * one))
+    first = GROUP_COST + SET_COST + 4
+    decoder = Decoder(WireSettings(pending_octets=2 * first))
     for i, exporter in enumerate((TWO, ONE, ONE)):
         decode(decoder, ipfix(data(256, i)), exporter=exporter)
-    assert decoder.pending.octets == 2 * one
+    assert decoder.pending.octets == 2 * first
     assert decode(decoder, ipfix(template(256, FOUR)), exporter=TWO) == []
     assert columns(decode(decoder, ipfix(template(256, FOUR)))) == [(256, [[1, 2]])]
 

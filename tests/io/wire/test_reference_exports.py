@@ -23,10 +23,10 @@ CONCATENATED = "ipfix.dat"
 
 def decoded(messages: list[bytes]) -> Decoder:
     decoder = Decoder()
-    for one in decoder.decode(batch(messages)):
-        for i in range(len(one.template.fields)):
-            at, octets = one.spans(i)
-            assert (at >= 0).all() and (at + octets <= one.data.size).all()
+    for part in decoder.decode(batch(messages)):
+        for i in range(len(part.template.fields)):
+            at, octets = part.spans(i)
+            assert (at >= 0).all() and (at + octets <= part.data.size).all()
     for accounting in (decoder.accounting, decoder.sets, decoder.records):
         accounting.check()
     return decoder
@@ -59,7 +59,7 @@ def test_an_ipfix_file_that_four_decoders_agree_on(wire: Path) -> None:
     assert table.height == source.accounting.used == 3979
     assert int(table["octets"].sum() + table["reverse_octets"].sum()) == 49_001_404
     assert source.decoder.accounting.used == 68
-    assert sum(len(one) for one in IpfixFile(path).datagrams()) == 68
+    assert sum(len(datagram) for datagram in IpfixFile(path).datagrams()) == 68
 
 
 def test_captures_of_exports_have_all_their_records(wire: Path) -> None:
@@ -91,11 +91,11 @@ def test_damaged_real_messages_raise_nothing(wire: Path) -> None:
             for _ in range(rng.integers(1, 8)):
                 changed[rng.integers(len(changed))] = rng.integers(256)
             messages.append(bytes(changed[: rng.integers(1, len(changed) + 1)] if rng.random() < 0.3 else changed))
-        for one in decoder.decode(batch(messages)):
-            for i in range(len(one.template.fields)):
-                at, octets = one.spans(i)
-                assert (at >= 0).all() and (at + octets <= one.data.size).all()
-                one.unsigned(i)
+        for part in decoder.decode(batch(messages)):
+            for i in range(len(part.template.fields)):
+                at, octets = part.spans(i)
+                assert (at >= 0).all() and (at + octets <= part.data.size).all()
+                part.unsigned(i)
         for accounting in (decoder.accounting, decoder.sets, decoder.records):
             accounting.check()
     assert decoder.accounting.read >= 40 * len(sound)

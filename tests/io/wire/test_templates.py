@@ -39,7 +39,7 @@ def test_a_redefinition_counts_from_where_it_stands() -> None:
     assert columns(result) == [
         (256, [[0x00010002]]), (256, [[3, 5], [4, 6]]), (256, [[0x00070008]]),
     ]  # fmt: skip
-    generations = [one.template.generation for one in result]
+    generations = [part.template.generation for part in result]
     assert len(set(generations)) == 3 and generations == sorted(generations)
     assert whats(decoder) == [(256, "new"), (256, "changed"), (256, "changed")]
 
@@ -57,11 +57,11 @@ def test_the_same_fields_as_options_are_another_template(version: int) -> None:
     result = decode(
         decoder, message(template(256, FOUR, version), data(256, 1), options, data(256, 2)), message(data(256, 3)),
     )  # fmt: skip
-    by_kind = {one.template.options: one.unsigned(0).tolist() for one in result}
+    by_kind = {part.template.options: part.unsigned(0).tolist() for part in result}
     assert by_kind == {False: [1], True: [2, 3]}
     assert whats(decoder) == [(256, "new"), (256, "changed")]
     again = decode(decoder, message(template(256, FOUR, version), data(256, 4)))
-    assert [(one.template.options, one.unsigned(0).tolist()) for one in again] == [(False, [4])]
+    assert [(part.template.options, part.unsigned(0).tolist()) for part in again] == [(False, [4])]
 
 
 def test_a_template_sent_again_is_the_same_generation() -> None:
@@ -143,9 +143,10 @@ def test_exporters_sharing_an_address_have_separate_templates(make: Callable[...
         messages = [(who, booted(m, 5000 if who is ONE else 900_000)) for who, m in messages]
     times = list(range(len(messages)))
     batches = [several(messages, times)] if at_once else [several([m], t) for m, t in zip(messages, times, strict=True)]
-    result = [one for each in batches for one in decoder.decode(each)]
+    result = [part for each in batches for part in decoder.decode(each)]
     result += decoder.finish()
-    assert {(one.exporter.port, tuple(map(tuple, c))) for one, (_, c) in zip(result, columns(result), strict=True)} <= {
+    read = zip(result, columns(result), strict=True)
+    assert {(part.exporter.port, tuple(map(tuple, numbers))) for part, (_, numbers) in read} <= {
         (port, tuple(values))
         for port, values in [
             (ONE.port, ((0x00010002, 0x00050006, 0x0009000A),)), (ONE.port, ((0x00010002,),)),
@@ -201,10 +202,10 @@ def test_two_exporters_in_one_batch_are_not_mixed() -> None:
         (ONE, ipfix(data(256, 0x00010002))), (TWO, ipfix(data(256, 0x00010002))), (TWO, v5([v5_record(1)])),
         (ONE, v5([v5_record(1)])),
     ]))  # fmt: skip
-    assert [(one.exporter, one.template.version, len(one)) for one in result] == [
+    assert [(part.exporter, part.template.version, len(part)) for part in result] == [
         (ONE, 10, 1), (TWO, 10, 1), (TWO, 5, 1), (ONE, 5, 1)
     ]  # fmt: skip
-    assert [len(one.template.fields) for one in result[:2]] == [1, 2]
+    assert [len(part.template.fields) for part in result[:2]] == [1, 2]
 
 
 def test_over_udp_a_template_not_sent_again_expires_and_in_a_session_it_does_not() -> None:
@@ -280,9 +281,9 @@ def test_a_template_of_many_fields_counts_as_several() -> None:
 
 def test_a_template_set_is_read_up_to_its_first_error() -> None:
     two = struct.pack(">HHHH", 256, 1, 8, 4) + struct.pack(">HHHH", 257, 1, 12, 4)
-    assert [one.id for one in parse_definitions(two, 10, False, 512)] == [256, 257]
-    assert [one.id for one in parse_definitions(two + bytes(7), 9, False, 512)] == [256, 257]
-    problems = [one.problem for one in parse_definitions(two + b"\0\5\0\1\0\1\0\1", 10, False, 512)]
+    assert [item.id for item in parse_definitions(two, 10, False, 512)] == [256, 257]
+    assert [item.id for item in parse_definitions(two + bytes(7), 9, False, 512)] == [256, 257]
+    problems = [item.problem for item in parse_definitions(two + b"\0\5\0\1\0\1\0\1", 10, False, 512)]
     assert problems == [None, None, "template number below 256"]
     assert parse_definitions(b"", 10, False, 512) == parse_definitions(b"\1\0\0", 10, False, 512) == []
     [cut] = parse_definitions(struct.pack(">HH", 256, 3), 10, True, 512)
@@ -391,14 +392,14 @@ def test_ten_thousand_templates_of_five_hundred_exporters() -> None:
     exporters = [Exporter(f"198.51.{i >> 8}.{i & 255}", 2055) for i in range(500)]
     announced = [template(256 + k, FOUR if k % 2 else TWO_TWO) for k in range(20)]
     decoder = Decoder()
-    decoder.decode(several([(one, ipfix(*announced)) for one in exporters]))
+    decoder.decode(several([(exporter, ipfix(*announced)) for exporter in exporters]))
     assert len(decoder.store) == 10_000
     rng = np.random.default_rng(4)
     order = rng.permutation(10_000)
     messages = [(exporters[n // 20], ipfix(data(256 + n % 20, int(n)))) for n in order.tolist()]
     result = decoder.decode(several(messages))
-    assert [(one.exporter, one.template.id) for one in result] == [(exporters[n // 20], 256 + n % 20) for n in order]
-    for n, one in zip(order.tolist(), result, strict=True):
-        values = [one.unsigned(i).tolist() for i in range(len(one.template.fields))]
+    assert [(part.exporter, part.template.id) for part in result] == [(exporters[n // 20], 256 + n % 20) for n in order]
+    for n, part in zip(order.tolist(), result, strict=True):
+        values = [part.unsigned(i).tolist() for i in range(len(part.template.fields))]
         assert values == ([[n]] if n % 2 else [[n >> 16], [n & 0xFFFF]])
     assert decoder.sets.dropped == {}

@@ -70,4 +70,6 @@ def decode(decoder: Decoder, *messages: bytes, exporter: Exporter = ONE, at_s: i
 
 def columns(result: Sequence[Records]) -> list[tuple[int, list[list[int]]]]:
     """Template id and all fields as numbers, for each Records."""
-    return [(one.template.id, [one.unsigned(i).tolist() for i in range(len(one.template.fields))]) for one in result]
+    return [
+        (part.template.id, [part.unsigned(i).tolist() for i in range(len(part.template.fields))]) for part in result
+    ]
