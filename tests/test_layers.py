@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -211,3 +212,52 @@ def test_public_classes_have_names_of_their_own() -> None:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 places.setdefault(node.name, []).append(str(path.relative_to(SOURCE)))
     assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
+SOURCES = {"CaptureFlows", "ExportReader", "RecordReader", "SimulatedHome"}
+"""Classes that derive from the base class of flow sources, apart from the readers of one format."""
+
+
+def test_sources_of_flows_name_all_their_members() -> None:
+    """Code that reads a source uses members of the base class, and asks none by name."""
+    trees = {path: ast.parse(path.read_text("utf-8")) for path in MODULES}
+    derived = {
+        node.name
+        for tree in trees.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and any(getattr(base, "id", "") == "FlowSource" for base in node.bases)
+    }
+    assert derived >= SOURCES
+    asked = [
+        f"{path.relative_to(SOURCE)}:{node.lineno}"
+        for path, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("getattr", "hasattr")
+        and isinstance(node.args[0], ast.Name) and node.args[0].id in ("source", "reader", "capture", "stream")
+        and path.parent.name != "cli"
+    ]  # fmt: skip
+    assert asked == []
+
+
+def test_one_function_decides_which_records_are_one_way() -> None:
+    """Readers state what a record says; :func:`ethogram.flow.pair.mark_one_way` alone decides."""
+    settings = [
+        path.relative_to(SOURCE).as_posix()
+        for path in MODULES
+        if re.search(r"\.pair\b", path.read_text("utf-8")) and "one_way" in path.read_text("utf-8")
+    ]
+    assert settings == ["pipeline/stages.py"]
+    definitions = [path for path in MODULES if "def mark_one_way(\n    records" in path.read_text("utf-8")]
+    assert [path.relative_to(SOURCE).as_posix() for path in definitions] == ["flow/pair.py"]
+
+
+def test_files_and_the_live_service_count_with_the_compiled_implementation() -> None:
+    """The expressions of ``tally`` serve other backends; no room above ``fingerprint`` counts with them."""
+    for path in MODULES:
+        room = path.relative_to(SOURCE).parts[0]
+        if room in ("pipeline", "serve", "cli"):
+            names = {node.id for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Name)}
+            assert not names & {"tally", "split_fate"}, path
+    counting = [path.relative_to(SOURCE).as_posix() for path in MODULES if "Gathering(" in path.read_text("utf-8")]
+    # One loop from inputs to counts; the service counts the segments that its collectors wrote.
+    assert counting == ["fingerprint/gather.py", "pipeline/counts.py", "serve/sources.py"]

@@ -159,7 +159,9 @@ def test_rows_are_kept_by_key_and_a_method_that_cannot_is_no_end(bench: FusedBen
 
 
 def test_an_encoder_never_sees_the_network_that_tests(bench: FusedBenchmark) -> None:
-    for fold in bench.data.folds(task()):
+    folds = list(bench.data.folds(task()))
+    assert len(folds) > 1
+    for fold in folds:
         unlabelled = bench.data.unlabelled(task(), fold)
         assert fold.network not in unlabelled
         units = set(bench.data.items(task()).items.truth["unit"].gather(pl.Series(fold.test)))

@@ -60,7 +60,9 @@ def test_a_closed_set_never_says_unknown(method: str) -> None:
 @pytest.mark.parametrize("method", ["nearest", "likelihood", "cross-network", "mud", "bag-of-ports"])
 @pytest.mark.parametrize("terms", [1, 3, 50])
 def test_evidence_adds_up_to_the_raw_score(method: str, terms: int) -> None:
-    for verdict in judge(method=method, terms=terms).verdicts(KNOWN[0].take([0, 7, 15])):
+    verdicts = judge(method=method, terms=terms).verdicts(KNOWN[0].take([0, 7, 15]))
+    assert len(verdicts) == 3
+    for verdict in verdicts:
         assert len(verdict.evidence) <= terms + 1
         assert sum(e.contribution for e in verdict.evidence) == pytest.approx(verdict.raw_score, abs=1e-4)
 

@@ -68,7 +68,9 @@ def test_what_serves_dns_is_a_router_unless_its_vendor_makes_none(judge: LadderJ
 def test_children_are_never_more_probable_than_their_parents(judge: LadderJudge) -> None:
     library = open_library()
     some: Windows = library.windows().take(list(range(0, len(library), 7)))
-    for verdict in judge.verdicts(some):
+    verdicts = judge.verdicts(some)
+    assert len(verdicts) == len(some) > 0
+    for verdict in verdicts:
         levels = {level.level: level for level in verdict.levels}
         if "family" in levels:
             vendor, _, kind = levels["family"].label.rpartition("/")

@@ -86,7 +86,9 @@ def test_the_probabilities_of_both_libraries_are_one_whole(
     tmp_path: Path, days: tuple[list[str], ObservedWindows]
 ) -> None:
     _, observed = days
-    for verdict in judged(observed, [own_library(tmp_path), open_library()]).devices:
+    verdicts = judged(observed, [own_library(tmp_path), open_library()]).devices
+    assert len(verdicts) == len(observed.windows) > 0
+    for verdict in verdicts:
         total = sum(verdict.known_types.values())
         assert 0.0 <= total <= 1.0 + 1e-9
         assert set(verdict.known_types) > {f"my {label}" for label in MINE} | set(OTHERS)

@@ -13,6 +13,7 @@ import typer
 if TYPE_CHECKING:
     from ethogram.bench.corpora.card import Card
     from ethogram.bench.corpora.user_corpus import UserCorpus
+    from ethogram.bench.suite import Suite
 
 __all__ = ["command"]
 
@@ -67,7 +68,8 @@ def command(
     own, which all run when no task is named.
     """
     from ethogram.bench.corpora.card import cards as known_cards
-    from ethogram.bench.suite import every_method, every_task
+    from ethogram.bench.corpora.load import CACHE
+    from ethogram.bench.suite import Suite, every_method, every_task
     from ethogram.errors import ConfigurationError, UsageError
 
     known_tasks, known_methods = every_task(task_files), every_method(method_files)
@@ -93,20 +95,11 @@ def command(
         raise ConfigurationError(f"no such folder: {root}")
     selected_tasks = _tasks(words or ["all"], known_tasks)
     asked = _methods(methods, known_methods)
-    _run(
-        selected_tasks,
-        asked,
-        root,
-        out,
-        cards=every_card,
-        cache=cache,
-        keep=not no_cache,
-        again=again,
-        jobs=jobs,
-        threads=threads,
-        checkpoints=_checkpoints(checkpoint or []),
+    suite = Suite(
+        root, every_card, None if no_cache else cache or CACHE, threads, checkpoints=_checkpoints(checkpoint or []),
         quick=words == ["quick"] and methods is None,
-    )
+    )  # fmt: skip
+    _run(suite, selected_tasks, asked, out, again=again, jobs=jobs)
 
 
 def _own(root: Path | None, known: dict[str, Card]) -> UserCorpus | None:
@@ -193,17 +186,12 @@ def _table(title: str, rows: list[tuple[str, str, str]]) -> None:
     results().print(table)
 
 
-def _run(
-    tasks: list[Any], methods: list[Any], root: Path, out: Path, *, cards: dict[str, Card], cache: Path | None,
-    keep: bool, again: bool, jobs: int, threads: int, checkpoints: dict[str, Path], quick: bool,
-) -> None:  # fmt: skip
+def _run(suite: Suite, tasks: list[Any], methods: list[Any], out: Path, *, again: bool, jobs: int) -> None:
     import orjson
 
     from ethogram._files import is_ours
-    from ethogram.bench.corpora.load import CACHE
     from ethogram.bench.parallel import run_parallel, worker_count
     from ethogram.bench.row import cut_half_line, read_rows
-    from ethogram.bench.suite import Suite
     from ethogram.bench.worker import quiet
     from ethogram.cli.outputs import ROWS, check_output, is_standard_output
     from ethogram.cli.run import say, stages
@@ -221,7 +209,6 @@ def _run(
         say(f"{out}: removed {cut} octets of an unfinished row")
     held = {} if again or stdout or not out.exists() else {str(row["key"]): row for row in read_rows(out)}
     measured = skipped = 0
-    suite = Suite(root, cards, (cache or CACHE) if keep else None, threads, checkpoints=checkpoints, quick=quick)
     total = sum(suite.asks(task, method) for task in tasks for method in methods)
     with contextlib.ExitStack() as stack:
         file = None if stdout else stack.enter_context(out.open("ab"))
