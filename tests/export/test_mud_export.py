@@ -31,8 +31,10 @@ RULES = (
 
 def test_all_kinds_of_rules_are_valid() -> None:
     profile = MudProfile("https://example.com/plug.json", NOW, RULES, system_info="Plug", manufacturer="Ex", model="P")
-    validate(mud_document(profile))
-    validate(mud_document(MudProfile("https://example.com/nothing", NOW, ())))
+    for each in (profile, MudProfile("https://example.com/nothing", NOW, ())):
+        document = mud_document(each)
+        validate(document)
+        assert document["ietf-mud:mud"]["mud-url"] == each.url
 
 
 @pytest.mark.parametrize(("path", "value"), [
