@@ -73,6 +73,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "jinja2": ("serve/page/environment.py",),
     "sqlalchemy": ("serve/store/",),
     "alembic": ("serve/store/",),
+    "paho": ("serve/sinks/mqtt.py",),
 }
 FORBIDDEN = {"pickle", "joblib", "marshal", "shelve", "dill", "cloudpickle"}
 

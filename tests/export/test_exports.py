@@ -17,7 +17,7 @@ from custom_flow_twin import P, capture
 from ethogram.cli import main
 from ethogram.cli.export import Format
 from ethogram.errors import ConfigurationError
-from ethogram.export import csv_table, ecs, prometheus_sd, registry
+from ethogram.export import csv_table, ecs, homeassistant, prometheus_sd, registry
 from ethogram.export.registry import EXPORTS, ExportData, ExportOptions, load_export
 from ethogram.schema import AlertPass, AlertSighting, ExportedDevice, SinkEvent
 from ethogram.serve.exported import stored_alerts, stored_devices
@@ -66,6 +66,16 @@ def test_prometheus_reads_targets_and_labels(port: int, target: str) -> None:
     assert group["targets"] == [target]
     assert group["labels"] == {"device": "=cam\\x1b[2J", "device_id": "1", "kind": "camera", "vendor": "Acme",
                                "model": "Cam 2", "state": "known"}  # fmt: skip
+
+
+def test_home_assistant_has_an_announcement_and_a_state_for_each_device() -> None:
+    messages = [json.loads(line) for line in text(homeassistant, options=ExportOptions(prefix="ha")).splitlines()]
+    assert [each["topic"] for each in messages] == [
+        "ha/device/ethogram_1/config", "ethogram/device/ethogram_1/state",
+        "ha/device/ethogram_2/config", "ethogram/device/ethogram_2/state",
+    ]  # fmt: skip
+    assert messages[0]["payload"]["state_topic"] == messages[1]["topic"]
+    assert messages[3]["payload"]["last_seen"] is None
 
 
 def ecs_documents(data: ExportData = DATA) -> list[dict[str, Any]]:

@@ -53,6 +53,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Look after": {
         "rejudge": ("ethogram.cli.rejudge", "judge the devices of the live service again from stored counts"),
+        "sinks": ("ethogram.cli.sinks", "list where the live service sends alerts, and test it"),
         "users": ("ethogram.cli.users", "list, add and remove users of the live service, and replace tokens"),
         "backup": ("ethogram.cli.backup", "write the store of the live service to one file"),
         "restore": ("ethogram.cli.restore", "make a store of the live service from a backup"),

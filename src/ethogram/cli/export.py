@@ -35,13 +35,14 @@ class Format(StrEnum):
 
     CSV = "csv"
     ECS = "ecs"
+    HOMEASSISTANT = "homeassistant"
     MUD = "mud"
     PROMETHEUS_SD = "prometheus-sd"
 
 
 @with_reading_options()
 def command(
-    form: Annotated[Format, typer.Argument(metavar="FORMAT", help="csv, ecs, mud or prometheus-sd.")],
+    form: Annotated[Format, typer.Argument(metavar="FORMAT", help="csv, ecs, homeassistant, mud or prometheus-sd.")],
     inputs: Annotated[
         list[str] | None,
         typer.Argument(metavar="[IN]...", help="Inputs as for 'ethogram identify'; without any, the live service's "

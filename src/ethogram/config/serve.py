@@ -13,6 +13,7 @@ from ethogram.config._base import Settings
 from ethogram.config.alerts import AlertSettings
 from ethogram.config.flow import ExporterSettings, FlowSettings
 from ethogram.config.service import CollectSettings, JudgeSettings, WireSettings
+from ethogram.config.sinks import SinkName, SinkSettings
 from ethogram.config.web import WebSettings
 from ethogram.errors import ConfigurationError, InputError
 
@@ -66,6 +67,10 @@ class ServeSettings(Settings):
     retention: RetentionSettings = RetentionSettings()
     alerts: AlertSettings = AlertSettings()
     web: WebSettings = WebSettings()
+    sinks: dict[SinkName, SinkSettings] = Field(
+        default={}, description="where alerts and changes are sent, each a table `[sinks.NAME]` with a `type`: "
+                                "`webhook`, `syslog`, `file` or `mqtt`",
+    )  # fmt: skip
 
     @field_validator("library", mode="before")
     @classmethod

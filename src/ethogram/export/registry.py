@@ -110,6 +110,7 @@ class ExportFormat(NamedTuple):
 EXPORTS: dict[str, ExportFormat] = {
     "csv": ExportFormat("table for a spreadsheet", "csv_table", (".csv",)),
     "ecs": ExportFormat("JSON lines in the Elastic Common Schema", "ecs", (".jsonl", ".ndjson", ".json")),
+    "homeassistant": ExportFormat("MQTT discovery of Home Assistant", "homeassistant", (".jsonl", ".ndjson", ".json")),
     "mud": ExportFormat("MUD files (RFC 8520), one for each device", "mud", (".json",), "services"),
     "prometheus-sd": ExportFormat("targets for the file discovery of Prometheus", "prometheus_sd", (".json",)),
 }

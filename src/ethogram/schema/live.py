@@ -467,7 +467,7 @@ class ServiceHealth:
     Parameters
     ----------
     part
-        ``collector``, ``store``, ``library``, ``judge``, ``alerts`` or ``web``.
+        ``collector``, ``store``, ``library``, ``judge``, ``alerts`` or ``web``, or ``sink`` and its name.
     state
         ``starting``, ``running``, ``degraded`` (works, with a problem), ``stopped`` or ``failed``.
     message

@@ -39,6 +39,7 @@ from ethogram.serve.library_files import LibraryFiles
 from ethogram.serve.memory import release_memory
 from ethogram.serve.rejudge import LibraryChange
 from ethogram.serve.retention import Retention
+from ethogram.serve.sinks.runner import Sinks
 from ethogram.serve.sources import CollectorSegments, SegmentSource, WatchedFolder
 from ethogram.serve.store import Store
 from ethogram.serve.stored_counts import StoredCounts
@@ -141,6 +142,7 @@ class Service:
         self._alerts: AlertRules | None = None
         self._names: tuple[tuple[int, ...], pl.DataFrame] = ((), IDENTITY.empty())
         self._released = float("-inf")
+        self._sinks = Sinks(settings.sinks, lambda: self._store, self.folder / "sinks", say)
 
     # Checks and start
 
@@ -164,6 +166,7 @@ class Service:
         attempt(lambda: DeviceNames.load(Path(settings.devices) if settings.devices else None))
         attempt(self._name_facts)
         attempt(self._check_web)
+        problems += self._sinks.check()
         if settings.watch and not Path(settings.watch).is_dir():
             problems.append(f"{settings.watch}: there is no such folder")
         return problems
@@ -201,6 +204,7 @@ class Service:
             thread = threading.Thread(target=run, name=f"ethogram {name}", daemon=True)
             thread.start()
             self._threads.append(thread)
+        self._sinks.start()
 
     def wait(self, timeout_s: float) -> bool:
         """Wait; returns whether the service is stopping."""
@@ -213,6 +217,7 @@ class Service:
             self._web.stop()
         for thread in self._threads:
             thread.join(STOP_S)
+        self._sinks.stop()
         if self._store is not None:
             self._store.close()
         if self._lock >= 0:
@@ -302,6 +307,7 @@ class Service:
                 self._start_web()
                 wait = self._one_round(retention)
                 self._look_for_alerts()
+                self._sinks.wake()
             self._stopping.wait(wait)
         for name in ("library", "judge", "alerts"):
             self._parts[name].set("stopped")
@@ -512,7 +518,7 @@ class Service:
 
     def health(self) -> tuple[ServiceHealth, ...]:
         """State of every part."""
-        return tuple(part.health for part in self._parts.values())
+        return (*(part.health for part in self._parts.values()), *self._sinks.health())
 
     def listening(self) -> tuple[str, ...]:
         """Addresses at which flows are received, and folders that are watched."""

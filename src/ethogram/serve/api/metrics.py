@@ -67,6 +67,15 @@ def metrics_text(context: Context) -> str:
         _family("part_figure", "gauge", "Figures of the parts of the service, as the lag of the judge in seconds.", [
             ({"part": each.part, "figure": name}, value) for each in health for name, value in each.figures.items()
         ]),
+        _family("sink_events_total", "counter", "Events of each sink by what became of them.", [
+            ({"sink": each.part.removeprefix("sink "), "outcome": outcome}, each.figures[outcome])
+            for each in health if each.part.startswith("sink ")
+            for outcome in ("sent", "failed", "refused", "dropped") if outcome in each.figures
+        ]),
+        _family("sink_waiting", "gauge", "Events that wait for the receiver of a sink.", [
+            ({"sink": each.part.removeprefix("sink ")}, each.figures["waiting"])
+            for each in health if each.part.startswith("sink ") and "waiting" in each.figures
+        ]),
         _family("web_requests_total", "counter", "Requests to the page and the API by method and status.", [
             ({"method": method, "status": str(status)}, count)
             for (method, status), count in sorted(context.requests.items())

@@ -69,7 +69,8 @@ def health_line(context: Context) -> HealthLine:
 _UNITS = {
     "records_s": "records/s", "flows_s": "flows/s", "flows": "flows", "lag_s": "behind",
     "round_s": "for the latest round", "queue_share": "of the queue used", "judged": "devices in the latest round",
-    "segments": "segments in the latest round",
+    "segments": "segments in the latest round", "sent": "events sent", "failed": "attempts failed",
+    "refused": "events refused", "dropped": "events dropped", "waiting": "events waiting",
 }  # fmt: skip
 _IN_LINE = ("records_s", "flows_s", "flows", "lag_s", "queue_share")
 _LONGEST_LAG_S = 30 * 86_400  # beyond, the data is old by itself: files of another year
