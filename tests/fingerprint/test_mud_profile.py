@@ -80,6 +80,17 @@ def test_many_addresses_are_any_end_and_many_dynamic_ports_are_one_range() -> No
     assert {rule.remote_ports for rule in rules(*ports)} == {(3478, 3478), (49_152, 65_535)}
 
 
+def test_many_ports_of_one_end_are_one_range() -> None:
+    ports = [{"role": "server", "initiator": "remote", "scope": "lan", "port": port} for port in range(1024, 1041)]
+    assert {rule.device_ports for rule in rules(*ports)} == {(1024, 1040)}
+    assert len(rules(*ports[1:])) == 32
+
+
+def test_multicast_without_a_known_group_is_all_groups() -> None:
+    (rule,) = rules({"protocol": 17, "port": 9999, "scope": "multicast", "name": None})
+    assert rule.network == "224.0.0.0/4"
+
+
 def test_other_protocols_have_no_ports() -> None:
     (rule,) = rules({"protocol": 2, "port": 0, "scope": "multicast", "name": "224.0.0.22", "answered": False,
                      "packets_in": 0})  # fmt: skip

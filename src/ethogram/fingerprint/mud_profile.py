@@ -21,11 +21,12 @@ __all__ = ["MOST_RULES", "learn_profile", "learn_rules", "sum_uses"]
 
 MOST_RULES = 2000
 """Rules of a profile; those of services with fewest flows are left out."""
-MOST_ADDRESSES, MOST_DYNAMIC = 8, 3
-"""Addresses without a name, and dynamic ports, that a service may have until any address, or the range, stands for
-them."""
+MOST_ADDRESSES, MOST_DYNAMIC, MOST_PORTS = 8, 3, 16
+"""Addresses without a name, dynamic ports, and ports at all that one end may have until any address, or a range of
+ports, stands for them."""
 DNS, NTP = "urn:ietf:params:mud:dns", "urn:ietf:params:mud:ntp"
 _DYNAMIC: PortRange = (DYNAMIC_FROM, 65_535)
+_GROUPS = {4: "224.0.0.0/4", 6: "ff00::/8"}
 _KEYS = ["device", "version", "protocol", "port", "role", "scope", "name", "address", "initiator"]
 
 
@@ -55,7 +56,8 @@ def learn_rules(uses: pl.DataFrame) -> tuple[tuple[MudRule, ...], int]:
     name where one is known; on the local network as ``local-networks``; DNS and NTP of the local network as the
     controllers of the RFC; multicast and broadcast by group. Ends without a name are stated by address, or as any end
     if there are more than :data:`MOST_ADDRESSES`. Rules have the service's port alone: the other one is dynamic. More
-    than :data:`MOST_DYNAMIC` dynamic ports of one service are one range. Where the version of IP is not known, it is 4.
+    than :data:`MOST_DYNAMIC` dynamic ports of one end are one range, and so are more than :data:`MOST_PORTS` ports
+    from the smallest to the largest. Where the version of IP is not known, it is 4.
 
     Examples
     --------
@@ -104,9 +106,10 @@ def _generalised(uses: pl.DataFrame) -> pl.DataFrame:
     end = ["version", "protocol", "role", "scope", "place", "name", "address"]
     dynamic = service & (port >= DYNAMIC_FROM)
     several = dynamic & (pl.col("port").filter(dynamic).n_unique() > MOST_DYNAMIC).over(end)
+    many_ports = (service & (pl.col("port").n_unique() > MOST_PORTS)).over(end)
     ends = ends.with_columns(
-        first=pl.when(several).then(_DYNAMIC[0]).otherwise("first"),
-        last=pl.when(several).then(_DYNAMIC[1]).otherwise("last"),
+        first=pl.when(many_ports).then(pl.col("port").min().over(end)).when(several).then(_DYNAMIC[0]).otherwise("first"),
+        last=pl.when(many_ports).then(pl.col("port").max().over(end)).when(several).then(_DYNAMIC[1]).otherwise("last"),
     )
     initiator = pl.col("initiator").cast(pl.String).fill_null(
         pl.when(pl.col("role") == "client").then(pl.lit("device")).otherwise(pl.lit("remote"))
@@ -125,12 +128,14 @@ def _rules(row: dict[str, Any]) -> Iterator[MudRule]:
     place: MudPlace = "controller" if row["place"].startswith("urn:") else row["place"]
     version: Literal[4, 6] = 6 if row["version"] == 6 else 4
     tcp = row["protocol"] == TCP
+    any_group = _GROUPS[version] if row["scope"] == "multicast" else ""
     for outward, packets in ((True, row["packets_out"]), (False, row["packets_in"])):
         if not packets or (row["scope"] == "multicast" and not outward):
             continue
         yield MudRule(
             outward=outward, version=version, protocol=row["protocol"], name=row["name"] or "",
-            network=_prefix(row["address"]), place=place, place_value=row["place"] if place == "controller" else "",
+            network=_prefix(row["address"]) or any_group, place=place,
+            place_value=row["place"] if place == "controller" else "",
             device_ports=None if client else ports, remote_ports=ports if client else None,
             initiated=("from-device" if row["initiator"] == "device" else "to-device") if tcp else "",
         )  # fmt: skip
