@@ -226,7 +226,7 @@ def test_home_assistant_finds_each_device_and_forgets_those_that_are_gone(tmp_pa
         assert set(used) <= set(values)
         assert (values["present"], values["statement"]) == (True, "Acme camera")
         assert kept == {"devices": ["1a"]}
-        assert sink.sync(list, kept) == {"devices": []}
+        wait_for(lambda: sink.sync(list, kept) == {"devices": []})
         wait_for(lambda: listener.messages[config] == listener.messages[state] == b"")
         sink.close()
         wait_for(lambda: listener.messages["ethogram/status"] == b"offline")
