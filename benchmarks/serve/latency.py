@@ -31,7 +31,7 @@ PAGES = (
 )  # fmt: skip
 LISTS = (
     "/api/v1/overview", "/api/v1/devices", "/api/v1/devices?fields=id&fields=name&limit=1000",
-    "/api/v1/devices?search=plug", "/api/v1/groups", "/api/v1/alerts", "/api/v1/changes", "/api/v1/collectors",
+    "/api/v1/devices?search=plug", "/api/v1/groups", "/api/v1/alerts", "/api/v1/history", "/api/v1/collectors",
     "/metrics",
 )  # fmt: skip
 

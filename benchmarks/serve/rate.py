@@ -38,7 +38,7 @@ PATHS = {
     "page: a kind": "/devices?kind=camera", "page: a device": "/devices/{id}", "page: unknown": "/unknown",
     "page: collectors": "/collectors", "API: devices": "/api/v1/devices?limit=100",
     "API: search": "/api/v1/devices?search=10.0.2&limit=100", "API: a device": "/api/v1/devices/{id}",
-    "API: overview": "/api/v1/overview", "API: changes": "/api/v1/changes", "API: collectors": "/api/v1/collectors",
+    "API: overview": "/api/v1/overview", "API: history": "/api/v1/history", "API: collectors": "/api/v1/collectors",
     "metrics": "/metrics",
 }  # fmt: skip
 TICK = os.sysconf("SC_CLK_TCK")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from serve.browser import AXE, Visit, chromium, visiting
 from serve.web_made import SCRIPT, FakeService, RunningPage, fill, raise_alerts, running_page, small_capture
 
 PAGES = (
-    "", "devices", "unknown", "alerts", "alerts?show=any", "library?q=tcp/9100", "collectors", "capture", "settings",
-    "about",
+    "", "devices", "unknown", "changes", "changes?by=device", "changes?by=kind", "alerts", "alerts?show=any",
+    "library?q=tcp/9100", "collectors", "capture", "settings", "about",
 )  # fmt: skip
 
 
@@ -230,6 +231,45 @@ def test_naming_a_group_names_all_of_its_devices(visit: Visit, home: RunningPage
     assert page.get_by_role("heading", name="No groups").is_visible()
     page = visit.go("devices?search=garden")
     assert names(page) == ["Garden lights"] * 3
+
+
+def test_changes_are_shown_by_change_device_and_kind(visit: Visit, home: RunningPage) -> None:
+    from playwright.sync_api import expect
+
+    page = visit.go("")
+    page.get_by_role("link", name="Changes", exact=True).click()
+    page.get_by_role("heading", name="New devices").wait_for()
+    headings = page.locator("#change-list h2")
+    assert headings.all_inner_texts() == ["New devices", "Silent devices", "Services that appeared", "Peers that grew"]
+    telnet = page.get_by_role("row").filter(has_text="Telnet")
+    expect(telnet).to_have_count(1)
+    assert telnet.get_by_role("link").count() == 2  # two devices have the same change
+    assert telnet.get_by_text("in 0 of 169 hours with traffic before, in 23 of 24 after").is_visible()
+    page.get_by_label("Grouped by").select_option("device")
+    expect(page.locator("#change-list h2 a")).to_have_count(4)
+    page.get_by_label("Change", exact=True).select_option("service appeared")
+    expect(headings).to_have_count(2)
+    assert "by=device" in page.url and "change=service+appeared" in page.url
+    page.reload()
+    expect(headings).to_have_count(2)
+    page.get_by_label("Change", exact=True).select_option("peer vanished")
+    page.get_by_text("No change fits.").wait_for()
+    page.get_by_role("link", name="Show all changes").click()
+    expect(headings).to_have_count(4)
+    page.get_by_label("Grouped by").select_option("kind")
+    page.get_by_text(re.compile("service appeared: [12]")).first.wait_for()
+    page.get_by_label("In the latest").select_option("2d")
+    expect(page.get_by_role("link", name="new devices")).to_have_attribute("href", re.compile("since=2d"))
+    page = visit.go(f"devices/{home.ids[1]}")
+    page.get_by_role("heading", name="What changed in a day").wait_for()
+    assert page.locator("#past table.changes tbody tr").count() == 2
+
+
+def test_changes_of_an_empty_store_say_so(browser: Any) -> None:
+    with running_page(0) as running, visiting(browser, running) as visit:
+        page = visit.go("changes")
+        page.get_by_role("heading", name="Nothing to compare").wait_for()
+        assert page.get_by_text("no flows are stored yet").is_visible()
 
 
 def test_alerts_are_filtered_acknowledged_and_muted(browser: Any) -> None:

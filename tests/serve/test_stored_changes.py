@@ -12,7 +12,7 @@ import pytest
 from ethogram.cli import app
 from ethogram.errors import InputError
 from ethogram.schema import Judgement, RoundResult
-from ethogram.serve.changes import stored_changes
+from ethogram.serve.changes import device_changes, stored_changes, with_statements
 from ethogram.serve.store import Store
 from ethogram.serve.stored_counts import StoredCounts
 from serve.segments_made import START, flows, segment
@@ -48,11 +48,15 @@ def test_devices_services_and_statements_are_compared(watched: Path) -> None:
         judgement = Judgement(id_, verdict.model_dump(mode="json"), False, None, ())
         position = store.position(SOURCE)
         store.record_round(RoundResult(SOURCE, position, position, clock, "another", judgements=(judgement,)))
-        result = stored_changes(store, judge.counts, timedelta(days=1))
+        result = with_statements(stored_changes(store, judge.counts, timedelta(days=1)), store).joined()
+        detail = store.device(id_)
+        assert detail is not None
+        alone = device_changes(store, judge.counts, detail, timedelta(days=1))
     assert [(change.change, change.device, change.subject) for change in result.changes] == [
         ("new device", "10.0.0.4", "camera"), ("silent device", "10.0.0.3", "camera"),
         ("verdict", "10.0.0.2", "plug"), ("service appeared", "10.0.0.2", "Telnet"),
     ]  # fmt: skip
+    assert [(row.id, row.change.change) for row in alone.rows] == [(id_, "verdict"), (id_, "service appeared")]
     assert result.changes[2].reason == "was camera; judged with another library: another"
     assert (result.before.devices, result.after.devices, result.unchanged) == (2, 2, 0)
     assert result.after.end - result.after.start == timedelta(days=1)
@@ -82,6 +86,6 @@ def test_the_earlier_span_is_whole_however_long_the_later_one_is(tmp_path: Path)
     with Store.open(tmp_path / "store.db") as store:
         judge_of(tmp_path, store, OneAnswer("library", "camera")).round()
         result = stored_changes(store, StoredCounts(tmp_path / "facts", [SOURCE], window_days=1), timedelta(days=2))
-    assert result.changes == []
+    assert result.rows == ()
     assert (result.before.devices, result.before.hours, result.after.hours) == (1, 24, 48)
     assert result.before.flows * 2 == result.after.flows

@@ -80,6 +80,31 @@ def test_a_device_has_peers_a_timeline_and_a_past(client: Client, page: RunningP
         assert http.get(f"api/v1/devices/{'0' * 16}/{path}").status_code == 404
 
 
+def test_changes_are_listed_for_each_device_and_kind(client: Client, page: RunningPage, http: httpx.Client) -> None:
+    found = client.get("/changes", since="2d")
+    assert (found["after"]["hours"], found["unchanged"], found["total"]) == (48, 16, 5)
+    assert [row["change"] for row in found["rows"]] == [
+        "new device", "silent device", "service appeared", "service appeared", "peer grew",
+    ]  # fmt: skip
+    assert sum(counts.get("service appeared", 0) for counts in found["by_kind"].values()) == 2
+    telnet = list(client.changes(change="service appeared"))
+    assert {(row["subject"], row["service"]) for row in telnet} == {("Telnet", "TCP/23")}
+    assert [row["change"] for row in client.changes(all=True)][-1] == "peer vanished"
+    kind = found["rows"][2]["device_kind"]
+    assert {row["device_kind"] for row in client.changes(kind=kind or "-")} == {kind}
+    assert [row["device"] for row in client.device_changes(page.ids[1])] == [page.ids[1]] * 2
+    page.store.label(page.ids[15], "Changed lamp", "admin")
+    page.store.label(page.ids[15], "Other lamp", "admin")
+    (verdict,) = (row for row in client.changes(change="verdict") if row["subject"] == "Other lamp")
+    assert (verdict["device"], verdict["reason"]) == (page.ids[15], "was Changed lamp; labelled by admin")
+    assert [row["after"] for row in client.history(limit=2)] == ["Other lamp", "Changed lamp"]
+    for since in ("0d", "1y", "1000h", "", "1d\n"):
+        assert http.get("api/v1/changes", params={"since": since}).status_code == 422, since
+    assert http.get(f"api/v1/devices/{'0' * 16}/changes").status_code == 404
+    tag = http.get("api/v1/changes").headers["etag"]
+    assert http.get("api/v1/changes", headers={"if-none-match": tag}).status_code == 304
+
+
 def test_what_the_user_says_is_stored_and_shown(client: Client, page: RunningPage) -> None:
     device = page.ids[4]
     before = page.store.last_event()

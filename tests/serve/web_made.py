@@ -27,12 +27,16 @@ from ethogram.pipeline.windows import ObservedWindows, regroup
 from ethogram.schema import (
     AlertPass,
     AlertSighting,
+    ChangedSpan,
+    DeviceDetail,
     DeviceFact,
     DevicePeer,
+    DeviceRow,
     DeviceSighting,
     DueDevice,
     Inventory,
     Judgement,
+    NetworkChange,
     RoundResult,
     ServiceHealth,
 )
@@ -40,6 +44,7 @@ from ethogram.serve.api.app import create_app
 from ethogram.serve.api.secrets import first_token
 from ethogram.serve.api.server import WebServer
 from ethogram.serve.api.service_view import HourlyOctets
+from ethogram.serve.changes import DeviceChange, StoredChanges
 from ethogram.serve.store import Store
 from tests.io.capture_builder import Packet, ethernet, pcap
 
@@ -120,6 +125,7 @@ class FakeService:
     known: Knowledge | None = field(default_factory=Knowledge.bundled)
     hours: int = 72
     with_files: tuple[tuple[str, ...], str] = ((), "")
+    stored: Store | None = None
 
     def health(self) -> tuple[ServiceHealth, ...]:
         return self.parts
@@ -163,6 +169,16 @@ class FakeService:
             for day in range(12, 0, -1)
         ]  # fmt: skip
 
+    def changes(self, since: timedelta, end: datetime, *, every: bool = False) -> StoredChanges:
+        assert self.stored is not None
+        rows = list(self.stored.devices(sort="name", limit=1000).rows)
+        changes = [(rows[0], "new device", ""), (rows[1], "silent device", ""), (rows[2], "service appeared", "TCP/23"),
+                   (rows[3], "service appeared", "TCP/23"), (rows[2], "peer grew", ""), (rows[4], "peer vanished", "")]
+        return _stored_changes(since, end, [row for row in changes if every or row[1] != "peer vanished"])
+
+    def device_changes(self, detail: DeviceDetail, since: timedelta, *, every: bool = False) -> StoredChanges:
+        return _stored_changes(since, NOW, [(detail.row, "service appeared", "TCP/23"), (detail.row, "peer grew", "")])
+
     def traffic(self) -> Sequence[HourlyOctets]:
         return self._hours(("camera", "plug", "tv", "hub", ""), 6.0)
 
@@ -173,6 +189,23 @@ class FakeService:
             for i, name in enumerate(names)
             if (hour + i) % (i + 2) == 0 or i == 0
         ]
+
+
+def _stored_changes(since: timedelta, end: datetime, changes: Sequence[tuple[DeviceRow, Any, str]]) -> StoredChanges:
+    """Changes of given kinds, each with the same figures."""
+    subjects = {"service appeared": "Telnet", "peer grew": SCRIPT, "peer vanished": "maker.example"}
+    rows = tuple(
+        DeviceChange(row.id, row.name, row.kind, NetworkChange(
+            device=row.name, change=change, subject=subjects.get(change, row.statement), service=service, before=0.0,
+            after=1630.0, hours_before=0, hours_after=23, first=end - HOUR * 20, probability=0.0004,
+            reason="in 0 of 169 hours with traffic before, in 23 of 24 after",
+        ))
+        for row, change, service in changes
+    )  # fmt: skip
+    hours = int(since / HOUR)
+    before = ChangedSpan(start=end - since - HOUR * 168, end=end - since, hours=168, devices=20, flows=70_000)
+    after = ChangedSpan(start=end - since, end=end, hours=hours, devices=20, flows=10_000)
+    return StoredChanges(before, after, 16, 212, rows)
 
 
 @dataclass
@@ -200,6 +233,7 @@ def running_page(
         path = first_token(store, Path(place))
         assert path is not None
         ids = fill(store, count, name=name) if count else []
+        fake.stored = store
         app = create_app(store, fake, web, folder=Path(place))
         server = WebServer(app, web)
         server.start()

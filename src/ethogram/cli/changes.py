@@ -102,12 +102,13 @@ def _refuse(why: str, options: Mapping[str, object]) -> None:
 
 
 def _of_service(settings: ServeSettings, since: timedelta, *, every: bool) -> NetworkChanges:
-    from ethogram.serve.changes import stored_changes
+    from ethogram.serve.changes import stored_changes, with_statements
     from ethogram.serve.service import Service
     from ethogram.serve.store import Store
 
     with Store.open(existing_store(settings), settings.judge) as opened:
-        return stored_changes(opened, Service(settings).stored_counts(), since, every=every)
+        found = stored_changes(opened, Service(settings).stored_counts(), since, every=every)
+        return with_statements(found, opened).joined()
 
 
 COLUMNS = ("change", "device", "subject", "service", "before", "after", "hours_before", "hours_after", "first",

@@ -21,7 +21,7 @@ from ethogram.pipeline.summary import summary_line
 from ethogram.pipeline.text import plural
 from ethogram.schema import CHANGE_KINDS, Accounting, ChangedSpan, ChangeKind, NetworkChange, NetworkChanges, Verdict
 
-__all__ = ["ChangesFound", "CountedSpan", "changes", "compare_spans", "join_changes", "traffic_changes"]
+__all__ = ["ChangesFound", "CountedSpan", "change_order", "changes", "compare_spans", "join_changes", "traffic_changes"]
 
 MOST_PROBABLE = 0.05
 """Of the services and names that are shown as changed, this share at most is expected to differ by chance."""
@@ -233,11 +233,16 @@ def _service_changes(compared: pl.DataFrame, *, every: bool) -> Iterable[Network
         )  # fmt: skip
 
 
+def change_order(change: NetworkChange) -> tuple[int, float, str, str]:
+    """Order of changes: by kind, the surest first."""
+    return CHANGE_KINDS.index(change.change), change.probability, change.device, change.subject
+
+
 def join_changes(rows: Sequence[NetworkChange]) -> list[NetworkChange]:
-    """NetworkChanges in order of kind, the surest first; the same change of several devices is one."""
+    """Changes in order of kind, the surest first; the same change of several devices is one."""
     first: dict[tuple[str, str, str], int] = {}
     joined: list[NetworkChange] = []
-    for change in sorted(rows, key=lambda c: (CHANGE_KINDS.index(c.change), c.probability, c.device, c.subject)):
+    for change in sorted(rows, key=change_order):
         key = (change.change, change.service, change.subject)
         at = first.get(key) if change.change.startswith(("service", "peer")) else None
         if at is None:

@@ -99,6 +99,26 @@ class Client:
         """Similarity of each epoch of a device to its earlier ones."""
         return self.get(f"/devices/{_id(device)}/similarity")
 
+    def changes(self, since: str = "1d", **filters: object) -> Iterator[dict[str, Any]]:
+        """What differs from the days before, read in parts; :meth:`get` of ``/changes`` also gives the spans.
+
+        Parameters
+        ----------
+        since
+            Length of the later span: hours, days or weeks, as ``1d``.
+        filters
+            ``kind`` of devices, ``change``, and ``all`` for differences that are probably chance.
+        """
+        return self._parts("/changes", None, {"since": since, **filters})
+
+    def device_changes(self, device: str, since: str = "1d") -> list[dict[str, Any]]:
+        """What changed about one device."""
+        return cast(list[dict[str, Any]], self.get(f"/devices/{_id(device)}/changes", since=since)["rows"])
+
+    def history(self, *, offset: int = 0, limit: int = 100) -> list[dict[str, Any]]:
+        """Changes of statements of all devices, the latest first."""
+        return cast(list[dict[str, Any]], self.get("/history", offset=offset, limit=limit)["rows"])
+
     def overview(self) -> dict[str, Any]:
         """Numbers of devices by kind, vendor, state and network."""
         return self.get("/overview")

@@ -28,9 +28,10 @@ from ethogram.pipeline.device_names import DeviceNames
 from ethogram.pipeline.libraries import PACKAGED_NAME
 from ethogram.pipeline.own_similarity import EpochSimilarity
 from ethogram.pipeline.read_options import ReadOptions
-from ethogram.schema import COUNTS, IDENTITY, DevicePeer, DueDevice, ServiceHealth, service_name
+from ethogram.schema import COUNTS, IDENTITY, DeviceDetail, DevicePeer, DueDevice, ServiceHealth, service_name
 from ethogram.serve import device_past
 from ethogram.serve.alert_rules import AlertRules, ServiceState
+from ethogram.serve.changes import StoredChanges, device_changes, stored_changes
 from ethogram.serve.collector import COUNTERS, Collector, CollectorSettings
 from ethogram.serve.facts import midnight_before
 from ethogram.serve.feedback import ConfirmedLibrary
@@ -597,6 +598,23 @@ class Service:
         """Length of an epoch in seconds, and the similarity of each epoch of a device to its earlier ones."""
         _, counts = self._past(device, SIMILARITY_DAYS)
         return device_past.similarity(counts)
+
+    def changes(self, since: timedelta, end: datetime, *, every: bool = False) -> StoredChanges:
+        """Services and names of all devices that changed."""
+        return stored_changes(self._open(), self._counts(), since, every=every, end=end)
+
+    def device_changes(self, detail: DeviceDetail, since: timedelta, *, every: bool = False) -> StoredChanges:
+        """What changed about one device."""
+        return device_changes(self._open(), self._counts(), detail, since, every=every)
+
+    def _open(self) -> Store:
+        if self._store is None:
+            raise InputError("the store is not open")
+        return self._store
+
+    def _counts(self) -> StoredCounts:
+        """Stored counts as the judge writes them."""
+        return self.stored_counts() if self._judge is None else self._judge.counts
 
     def traffic(self) -> Sequence[HourlyOctets]:
         """Octets of all devices by hour and kind in the latest week."""

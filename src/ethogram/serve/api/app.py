@@ -18,8 +18,9 @@ from starlette.responses import Response
 from ethogram import __version__
 from ethogram.config.web import WebSettings
 from ethogram.errors import EthogramError, InputError, UsageError
-from ethogram.serve.api import alerts, devices, events, system, uploads, users
+from ethogram.serve.api import alerts, changes, devices, events, system, uploads, users
 from ethogram.serve.api.captures import Captures
+from ethogram.serve.api.comparisons import Comparisons
 from ethogram.serve.api.context import Context
 from ethogram.serve.api.examples import add_examples
 from ethogram.serve.api.headers import SecurityHeaders
@@ -41,6 +42,7 @@ _NO_TELEMETRY: TelemetryConfig = {
 }  # fmt: skip
 _TAGS = [
     {"name": "devices", "description": "The inventory, and labels, notes and feedback of users."},
+    {"name": "changes", "description": "What differs from the days before."},
     {"name": "unknown devices", "description": "Groups of unknown devices that behave alike."},
     {"name": "alerts", "description": "What needs attention."},
     {"name": "library", "description": "What devices are compared with."},
@@ -75,7 +77,7 @@ def create_app(
     )  # fmt: skip
     context = Context(
         store, service, settings, bounds, RateLimit(settings.login_rate, 10, settings.clients),
-        Captures(settings, folder, service.judged_with),
+        Captures(settings, folder, service.judged_with), Comparisons(service),
     )  # fmt: skip
 
     @contextlib.asynccontextmanager
@@ -93,8 +95,8 @@ def create_app(
         docs_url=None, redoc_url=None, openapi_url=f"{API}/openapi.json", openapi_tags=_TAGS, redirect_slashes=False,
     )  # fmt: skip
     app.state.context = context
-    for router in (devices.router, alerts.router, system.router, users.router, uploads.router, events.router):
-        app.include_router(router, prefix=API)
+    for part in (devices, changes, alerts, system, users, uploads, events):
+        app.include_router(part.router, prefix=API)
     app.include_router(system.health_router)
     app.include_router(page.router, include_in_schema=False)
     app.mount("/static", page.static_files(), name="static")

@@ -12,6 +12,7 @@ from fastapi import Request
 
 from ethogram.config.web import WebSettings
 from ethogram.serve.api.captures import Captures
+from ethogram.serve.api.comparisons import Comparisons
 from ethogram.serve.api.limits import Bounds, RateLimit
 from ethogram.serve.api.service_view import ServiceView
 from ethogram.serve.store import Store
@@ -29,6 +30,7 @@ class Context:
     bounds: Bounds
     logins: RateLimit
     captures: Captures
+    comparisons: Comparisons
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     requests: Counter[tuple[str, int]] = field(default_factory=Counter)
     streams: int = 0

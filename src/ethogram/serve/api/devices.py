@@ -13,7 +13,6 @@ from ethogram.schema import DeviceDetail
 from ethogram.serve.api.access import Editor, viewer
 from ethogram.serve.api.context import Context, context_of
 from ethogram.serve.api.models import (
-    ChangeList,
     DeviceDocument,
     DeviceItem,
     DeviceList,
@@ -204,10 +203,3 @@ def merge(request: Request, context: Service, access: Editor, device: KnownDevic
 def split(request: Request, context: Service, access: Editor, device: KnownDevice, body: SplitRequest) -> Response:
     """The answer is the new device. It stays apart, whatever names and addresses it shares later."""
     return _changed(context, request, context.store.split(device, body.keys, access.user))
-
-
-@router.get("/changes", response_model=ChangeList, summary="Changes of all devices, the latest first")
-def changes(request: Request, context: Service, offset: Offset = 0, limit: Limit = 100) -> Response:
-    """Every change has a reason."""
-    rows = context.store.changes(offset=offset, limit=limit)
-    return json_reply(request, ChangeList.model_validate({"rows": rows}))

@@ -9,6 +9,7 @@ __all__ = ["add_examples"]
 PARAMETERS: dict[str, Any] = {
     "search": "camera", "kind": "camera", "vendor": "D-Link", "state": "unknown", "network": "192.168.1.0/24",
     "sort": "last_seen", "descending": True, "offset": 0, "limit": 100, "fields": ["id", "name"], "format": "json",
+    "since": "1d", "change": "service appeared", "all": False,
     "severity": "warning", "device": "8c1f00aa52d3be97", "after": 17, "last-event-id": "17", "name": "home.pcap",
 }  # fmt: skip
 OF_PATH: dict[tuple[str, str], Any] = {("/api/v1/alerts", "kind"): "silent device", ("/api/v1/alerts", "state"): "open"}

@@ -7,17 +7,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from ethogram.schema import ALERT_KINDS, KINDS, AlertState, DeviceState, Severity
+from ethogram.schema import ALERT_KINDS, KINDS, AlertState, ChangeKind, DeviceState, Severity
 
 __all__ = [
     "DEVICE_OR_NONE", "LARGEST_ID", "USER_NAME", "AcknowledgeRequest", "Acknowledged", "AlertItem", "AlertKindItem",
     "AlertKinds", "AlertList", "AuditList", "CaptureStatus", "ChangeList", "CollectorStatus", "DeviceDocument",
-    "DeviceItem", "DeviceList", "GroupLabel", "GroupList", "HealthItem", "HourItem", "KnowledgeAnswer",
-    "LabelRequest", "LibraryStatus", "MergeRequest", "MuteItem", "MuteList", "MuteRequest", "NamedGroup",
-    "NoteRequest", "OverviewDocument", "PeerList", "Readiness", "SimilarityList", "SplitRequest", "Timeline",
-    "UserItem", "UserList", "UserRequest", "UserToken", "WhoAmI",
+    "DeviceItem", "DeviceList", "DifferenceItem", "DifferenceList", "GroupLabel", "GroupList", "HealthItem",
+    "HourItem", "KnowledgeAnswer", "LabelRequest", "LibraryStatus", "MergeRequest", "MuteItem", "MuteList",
+    "MuteRequest", "NamedGroup", "NoteRequest", "OverviewDocument", "PeerList", "Readiness", "SimilarityList",
+    "SplitRequest", "Timeline", "UserItem", "UserList", "UserRequest", "UserToken", "WhoAmI",
 ]  # fmt: skip
-
 
 
 def _kind(text: str) -> str:
@@ -230,6 +229,64 @@ class ChangeList(_Answer):
     """Changes of all devices, the latest first."""
 
     rows: list[ChangeItem]
+
+
+class SpanItem(_Answer):
+    """One of the two spans that are compared."""
+
+    start: datetime = Field(description="start of its first hour", examples=[_SEEN])
+    end: datetime = Field(description="end of its last hour", examples=[_SEEN])
+    hours: int = Field(description="its hours", examples=[24])
+    devices: int = Field(description="devices with traffic", examples=[15])
+    flows: int = Field(description="flows counted", examples=[24980])
+
+
+class DifferenceItem(_Answer):
+    """One thing that changed about one device."""
+
+    device: str = Field(description="id of the device", examples=["8c1f00aa52d3be97"])
+    device_name: str = Field(description="name of the device", examples=["Hall camera"])
+    device_kind: str = Field(description="kind of the device as far as it is sure", examples=["camera"])
+    change: ChangeKind = Field(description="what changed", examples=["service appeared"])
+    subject: str = Field(
+        description="the service or the name of the other end, in words; of a verdict, the new statement",
+        examples=["Telnet"],
+    )  # fmt: skip
+    service: str = Field(
+        description="the service as it stands in fingerprints; empty for names", examples=["TCP/23 client wan"]
+    )
+    before: float = Field(description="octets in an hour in which the device has traffic, before", examples=[0.0])
+    after: float = Field(description="the same, after; of a verdict, its probability", examples=[1630.0])
+    hours_before: int = Field(description="hours before in which this was seen", examples=[0])
+    hours_after: int = Field(description="hours after in which this was seen", examples=[23])
+    first: datetime | None = Field(
+        description="start of the first hour in which it was seen after; of a verdict, when it changed",
+        examples=[_SEEN],
+    )  # fmt: skip
+    probability: float = Field(
+        description="probability that so much differs by chance if nothing changed, corrected for the number of "
+        "comparisons; 0 where there is nothing to compare", examples=[0.0004],
+    )  # fmt: skip
+    reason: str = Field(
+        description="what is different, in words",
+        examples=["in 0 of 169 hours with traffic before, in 23 of 24 after"],
+    )  # fmt: skip
+
+
+class DifferenceList(_Answer):
+    """A part of the list of changes, by kind of change, the surest first."""
+
+    before: SpanItem
+    after: SpanItem
+    unchanged: int = Field(description="devices in both spans without a change of services or names", examples=[14])
+    compared: int = Field(description="services and names of devices that were compared", examples=[212])
+    by_kind: dict[str, dict[str, int]] = Field(
+        description="devices that changed, by their kind and by kind of change",
+        examples=[{"camera": {"service appeared": 1}}],
+    )  # fmt: skip
+    total: int = Field(description="changes that the filters leave", examples=[1])
+    offset: int = Field(description="position of the first row", examples=[0])
+    rows: list[DifferenceItem]
 
 
 class GroupItem(_Answer):

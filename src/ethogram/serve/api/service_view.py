@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
 from ethogram.identify.library import Library
 from ethogram.knowledge.tables import Knowledge
 from ethogram.pipeline.own_similarity import EpochSimilarity
-from ethogram.schema import DevicePeer, ServiceHealth
+from ethogram.schema import DeviceDetail, DevicePeer, ServiceHealth
+from ethogram.serve.changes import StoredChanges
 
 __all__ = ["HourlyOctets", "ServiceView"]
 
@@ -23,7 +24,7 @@ class HourlyOctets(NamedTuple):
 
 
 class ServiceView(Protocol):
-    """The service as its page sees it; every method returns at once."""
+    """The service as its page sees it; every method but :meth:`changes` returns at once."""
 
     def health(self) -> tuple[ServiceHealth, ...]:
         """State of every part."""
@@ -69,6 +70,26 @@ class ServiceView(Protocol):
 
     def similarity(self, device: str) -> tuple[int, Sequence[EpochSimilarity]]:
         """Length of an epoch in seconds, and the similarity of each epoch of a device to its earlier ones."""
+        ...
+
+    def changes(self, since: timedelta, end: datetime, *, every: bool = False) -> StoredChanges:
+        """Services and names of all devices that changed; takes seconds for a thousand devices.
+
+        Raises
+        ------
+        InputError
+            If the counts cannot be read.
+        """
+        ...
+
+    def device_changes(self, detail: DeviceDetail, since: timedelta, *, every: bool = False) -> StoredChanges:
+        """What changed about one device.
+
+        Raises
+        ------
+        InputError
+            If the counts cannot be read, or nothing is stored yet.
+        """
         ...
 
     def traffic(self) -> Sequence[HourlyOctets]:

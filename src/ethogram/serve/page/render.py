@@ -18,8 +18,9 @@ __all__ = ["is_part", "render"]
 
 _NAVIGATION = (
     ("/", "Overview", "overview"), ("/devices", "Devices", "devices"), ("/unknown", "Unknown", "groups"),
-    ("/alerts", "Alerts", "bell"), ("/library", "Library", "book"), ("/collectors", "Collectors", "inbox"),
-    ("/capture", "Capture", "upload"), ("/settings", "Settings", "gear"), ("/about", "About", "info"),
+    ("/changes", "Changes", "changes"), ("/alerts", "Alerts", "bell"), ("/library", "Library", "book"),
+    ("/collectors", "Collectors", "inbox"), ("/capture", "Capture", "upload"), ("/settings", "Settings", "gear"),
+    ("/about", "About", "info"),
 )  # fmt: skip
 _KINDS = sorted(((slug, kind.label) for slug, kind in KINDS.items()), key=lambda row: row[1].lower())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qsl, urlsplit
@@ -15,7 +16,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from ethogram.errors import UsageError
+from ethogram.errors import EthogramError, UsageError
 from ethogram.pipeline.text import plural
 from ethogram.schema import DeviceDetail
 from ethogram.serve.api.access import (
@@ -36,6 +37,7 @@ from ethogram.serve.api.system import library_status
 from ethogram.serve.api.uploads import CaptureId, accept, capture_of
 from ethogram.serve.api.users import UserName, known_user
 from ethogram.serve.page import alerts as alerts_page
+from ethogram.serve.page import changes as changes_page
 from ethogram.serve.page import past, views
 from ethogram.serve.page.environment import FOLDER, environment
 from ethogram.serve.page.render import is_part, render
@@ -46,6 +48,7 @@ CAPTURE_PATH = "/capture"
 
 router = APIRouter(default_response_class=HTMLResponse)
 router.include_router(alerts_page.router)
+router.include_router(changes_page.router)
 
 _COLUMNS = (
     ("name", "Device", False, False), ("statement", "Is", False, False), ("score", "Sure", True, True),
@@ -216,11 +219,17 @@ def _device(
 
 @router.get("/devices/{device}/past")
 def device_past(context: Service, access: Viewer, device: DeviceId) -> Response:
-    """The part of the page that reads stored counts: similarity to itself, and peers."""
-    id_ = existing(context, device).row.id
+    """The part of the page that reads stored counts: what changed, similarity to itself, and peers."""
+    detail = existing(context, device)
+    id_ = detail.row.id
+    try:
+        changed = context.service.device_changes(detail, timedelta(days=1))
+    except EthogramError:  # nothing is stored yet
+        changed = None
     return render(
         context, access, "device_past.html", similar=past.similarity_chart(*context.service.similarity(id_)),
-        peers=past.peer_tables(context.service.peers(id_)),
+        peers=past.peer_tables(context.service.peers(id_)), changed=changed,
+        lines=changes_page.change_lines(changed.rows) if changed else [],
     )  # fmt: skip
 
 

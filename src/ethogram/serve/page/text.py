@@ -12,7 +12,7 @@ from ethogram.schema.service_words import LOCAL, service_words
 
 __all__ = [
     "LEVEL_NAMES", "STATE_NAMES", "ago", "kind_label", "moment", "number", "octets", "probability",
-    "service_text", "share", "sure",
+    "service_text", "share", "stamp", "sure",
 ]  # fmt: skip
 
 LEVEL_NAMES = {
@@ -100,6 +100,15 @@ def moment(time: datetime | str | None) -> Markup:
     time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
     absolute = f"{time:%Y-%m-%d %H:%M:%S} UTC"
     return Markup('<time datetime="{}" title="{}">{}</time>').format(time.isoformat(), absolute, ago(time))
+
+
+def stamp(time: datetime) -> str:
+    """A time to the hour.
+
+    >>> stamp(datetime(2026, 3, 1, 5, tzinfo=UTC))
+    '2026-03-01 05:00'
+    """
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
 def service_text(service: str) -> str:

@@ -242,14 +242,17 @@ def label_row(row: RowMapping) -> LabelRow:
 
 
 def changes(
-    connection: Connection, *, ids: Sequence[str] | None = None, offset: int = 0, limit: int = 100
+    connection: Connection, *, ids: Sequence[str] | None = None, since: datetime | None = None, offset: int = 0,
+    limit: int = 100,
 ) -> tuple[VerdictChange, ...]:  # fmt: skip
-    """Changes of statements, the latest first."""
+    """Changes of statements, the latest first; with a time, those since then but for first statements."""
     query: Select[Any] = select(verdict_change, device.c.name.label("device_name")).join(
         device, device.c.id == verdict_change.c.device
     )
     if ids is not None:
         query = query.where(verdict_change.c.device.in_(list(ids)))
+    if since is not None:
+        query = query.where(verdict_change.c.time >= since, verdict_change.c.before != "")
     query = query.order_by(desc(verdict_change.c.id)).offset(max(offset, 0)).limit(min(max(limit, 0), MOST))
     return tuple(
         VerdictChange(row["id"], row["device"], row["device_name"], row["time"], row["before"], row["after"],

@@ -181,10 +181,12 @@ class Store:
         with self._reading() as connection:
             return reads.detail(connection, self.settings, id_)
 
-    def changes(self, *, offset: int = 0, limit: int = 100) -> tuple[VerdictChange, ...]:
-        """Changes of statements of all devices, the latest first."""
+    def changes(
+        self, *, offset: int = 0, limit: int = 100, since: datetime | None = None
+    ) -> tuple[VerdictChange, ...]:  # fmt: skip
+        """Changes of statements of all devices, the latest first; with a time, those since then but for first ones."""
         with self._reading() as connection:
-            return reads.changes(connection, offset=offset, limit=limit)
+            return reads.changes(connection, since=since, offset=offset, limit=limit)
 
     def changes_after(self, id_: int) -> tuple[VerdictChange, ...]:
         """All changes of statements after one, in order."""
