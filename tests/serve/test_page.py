@@ -14,7 +14,7 @@ from serve.web_made import SCRIPT, FakeService, RunningPage, fill, raise_alerts,
 
 PAGES = (
     "", "devices", "unknown", "changes", "changes?by=device", "changes?by=kind", "alerts", "alerts?show=any",
-    "library?q=tcp/9100", "collectors", "capture", "settings", "about",
+    "library?q=tcp/9100", "collectors", "collectors/remedies", "capture", "settings", "about",
 )  # fmt: skip
 
 
@@ -228,12 +228,18 @@ def test_naming_a_group_names_all_of_its_devices(visit: Visit, home: RunningPage
     page.get_by_label("Kind").select_option("light")
     page.get_by_role("button", name="Name all").click()
     page.get_by_text("3 devices are called “Garden lights”").wait_for()
+    assert page.get_by_text("Groups to name: 1 → 0").is_visible()
     assert page.get_by_role("heading", name="No groups").is_visible()
     page = visit.go("devices?search=garden")
     assert names(page) == ["Garden lights"] * 3
 
 
-def test_changes_are_shown_by_change_device_and_kind(visit: Visit, home: RunningPage) -> None:
+def test_changes_are_shown_by_change_device_and_kind(browser: Any) -> None:
+    with running_page(6) as running, visiting(browser, running) as visit:
+        look_at_changes(visit, running.ids[1])
+
+
+def look_at_changes(visit: Visit, device: str) -> None:
     from playwright.sync_api import expect
 
     page = visit.go("")
@@ -260,7 +266,7 @@ def test_changes_are_shown_by_change_device_and_kind(visit: Visit, home: Running
     page.get_by_text(re.compile("service appeared: [12]")).first.wait_for()
     page.get_by_label("In the latest").select_option("2d")
     expect(page.get_by_role("link", name="new devices")).to_have_attribute("href", re.compile("since=2d"))
-    page = visit.go(f"devices/{home.ids[1]}")
+    page = visit.go(f"devices/{device}")
     page.get_by_role("heading", name="What changed in a day").wait_for()
     assert page.locator("#past table.changes tbody tr").count() == 2
 
@@ -352,8 +358,12 @@ def test_what_is_wrong_is_shown_with_what_mends_it(browser: Any) -> None:
         assert visit.go("").get_by_text("Working, with a problem").is_visible()
         page = visit.go("collectors")
         assert page.get_by_text("collector: disk is full").first.is_visible()
-        assert page.get_by_text("set the template refresh of the exporter to 60 s").is_visible()
+        assert page.get_by_text("Set the template refresh of the exporter to 60 s").is_visible()
         assert page.get_by_role("row", name="sets dropped no template 7 sets").is_visible()
+        page.get_by_role("link", name="More").click()
+        page.wait_for_url("**/collectors/remedies#no-template")
+        page.get_by_role("heading", name="Data comes before its template").wait_for()
+        assert page.get_by_text("7 counted here").is_visible()
 
 
 def test_a_capture_is_dropped_and_its_inventory_shown(visit: Visit, home: RunningPage, tmp_path: Path) -> None:
@@ -370,6 +380,26 @@ def test_a_capture_is_dropped_and_its_inventory_shown(visit: Visit, home: Runnin
     page.get_by_role("button", name="Read it").click()
     page.locator(".notice.bad").wait_for(timeout=60_000)
     assert "unknown format" in page.locator(".notice.bad").inner_text()
+
+
+def test_confirmed_devices_are_listed_and_taken_back(browser: Any) -> None:
+    from playwright.sync_api import expect
+
+    with running_page(12) as running, visiting(browser, running) as visit:
+        page = visit.go("library")
+        assert page.get_by_text("None yet.").is_visible()
+        device = next(row for row in running.store.devices(sort="score", descending=True).rows if row.level == "model")
+        page = visit.go(f"devices/{device.id}")
+        page.get_by_role("button", name="Right", exact=True).click()
+        page.get_by_text("joins the library of this service").wait_for()
+        page = visit.go("library")
+        rows = page.locator("#confirmed tbody tr")
+        expect(rows).to_have_count(1)
+        assert rows.get_by_text("enrolled").is_visible()
+        page.get_by_role("button", name="Take back").click()
+        page.get_by_text("leaves the library with the next round").wait_for()
+        expect(rows).to_have_count(0)
+        assert running.store.confirmed() == []
 
 
 def test_a_session_begins_with_the_token_and_ends(visit: Visit, home: RunningPage) -> None:

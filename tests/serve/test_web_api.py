@@ -48,6 +48,8 @@ def test_the_list_of_devices_filters_sorts_and_pages(client: Client) -> None:
     cameras = list(client.devices(kind="camera"))
     assert cameras and {row["kind"] for row in cameras} == {"camera"}
     assert {row["kind"] for row in client.devices(kind="-")} == {""}
+    addresses = [tuple(map(int, row["address"].split("."))) for row in rows if row["name"] == row["address"]]
+    assert addresses == sorted(addresses) and addresses[-1][-1] > 9
     scores = [row["score"] for row in client.devices(sort="score", descending=True)]
     assert scores == sorted(scores, reverse=True)
     assert [row["id"] for row in client.devices(search=rows[3]["mac"])] == [rows[3]["id"]]
@@ -119,6 +121,10 @@ def test_what_the_user_says_is_stored_and_shown(client: Client, page: RunningPag
     assert not client.remove_label(device)["device"]["pinned"]
     stated = next(row for row in client.devices() if row["level"] not in ("", "unknown"))
     assert client.confirm(stated["id"])["notes"][0]["kind"] == "confirm"
+    (confirmed,) = client.confirmed()
+    assert (confirmed["device"], confirmed["statement"], confirmed["user"]) == (
+        stated["id"], stated["statement"], "admin",
+    )  # fmt: skip
     assert client.reject(stated["id"])["device"]["level"] == "unknown"
     actions = [entry["action"] for entry in client.get("/audit")["rows"]]
     assert actions[:2] == ["reject", "confirm"]

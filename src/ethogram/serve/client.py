@@ -140,6 +140,10 @@ class Client:
         """Reject the statement about a device."""
         return self.send("POST", f"/devices/{_id(device)}/reject")
 
+    def confirmed(self) -> list[dict[str, Any]]:
+        """Statements that users confirmed, the latest first; :meth:`withdraw` takes one back."""
+        return cast(list[dict[str, Any]], self.get("/library/confirmed")["rows"])
+
     def withdraw(self, device: str) -> dict[str, Any]:
         """Withdraw the latest confirmation or rejection."""
         return self.send("DELETE", f"/devices/{_id(device)}/feedback")

@@ -11,7 +11,8 @@ from ethogram.schema import ALERT_KINDS, KINDS, AlertState, ChangeKind, DeviceSt
 
 __all__ = [
     "DEVICE_OR_NONE", "LARGEST_ID", "USER_NAME", "AcknowledgeRequest", "Acknowledged", "AlertItem", "AlertKindItem",
-    "AlertKinds", "AlertList", "AuditList", "CaptureStatus", "ChangeList", "CollectorStatus", "DeviceDocument",
+    "AlertKinds", "AlertList", "AuditList", "CaptureStatus", "ChangeList", "CollectorStatus", "ConfirmedList",
+    "DeviceDocument",
     "DeviceItem", "DeviceList", "DifferenceItem", "DifferenceList", "GroupLabel", "GroupList", "HealthItem",
     "HourItem", "KnowledgeAnswer", "LabelRequest", "LibraryStatus", "MergeRequest", "MuteItem", "MuteList",
     "MuteRequest", "NamedGroup", "NoteRequest", "OverviewDocument", "PeerList", "Readiness", "SimilarityList",
@@ -555,6 +556,26 @@ class LibraryStatus(_Answer):
     knowledge: dict[str, int] = Field(
         description="rows of each table of the knowledge pack", examples=[{"vendors": 1318}]
     )
+
+
+class ConfirmedItem(_Answer):
+    """A statement that a user confirmed."""
+
+    device: str = Field(description="id of the device", examples=["8c1f00aa52d3be97"])
+    device_name: str = Field(description="name of the device", examples=["192.168.1.20"])
+    device_kind: str = Field(description="kind of the device as far as it is sure", examples=["camera"])
+    statement: str = Field(description="what was confirmed", examples=["D-Link camera"])
+    user: str = Field(description="who confirmed it", examples=["admin"])
+    time: datetime = Field(description="when", examples=[_SEEN])
+    enrolled: bool = Field(
+        description="whether it joins the library: it names vendor and kind, and is still stated", examples=[True]
+    )
+
+
+class ConfirmedList(_Answer):
+    """Statements that users confirmed, the latest first."""
+
+    rows: list[ConfirmedItem]
 
 
 class KnowledgeAnswer(_Answer):

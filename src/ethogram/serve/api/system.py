@@ -16,6 +16,8 @@ from ethogram.serve.api.metrics import metrics_text
 from ethogram.serve.api.models import (
     AuditList,
     CollectorStatus,
+    ConfirmedItem,
+    ConfirmedList,
     GroupLabel,
     GroupList,
     KnowledgeAnswer,
@@ -26,8 +28,9 @@ from ethogram.serve.api.models import (
 )
 from ethogram.serve.api.problem import PROBLEM_RESPONSES, ProblemError
 from ethogram.serve.api.replies import json_reply
+from ethogram.serve.feedback import MOST_CONFIRMED, identity_of_statement
 
-__all__ = ["health_router", "library_status", "readiness", "router"]
+__all__ = ["confirmed_items", "health_router", "library_status", "readiness", "router"]
 
 router = APIRouter(dependencies=[Depends(viewer)], responses=PROBLEM_RESPONSES)
 health_router = APIRouter(tags=["service"])
@@ -65,6 +68,20 @@ def library_status(context: Context) -> LibraryStatus:
     )  # fmt: skip
 
 
+def confirmed_items(context: Context) -> list[ConfirmedItem]:
+    """Statements that users confirmed, the latest first."""
+    confirmed = context.store.confirmed(limit=MOST_CONFIRMED)[::-1]
+    rows = context.store.rows([each.device.id for each in confirmed])
+    return [
+        ConfirmedItem(
+            device=each.device.id, device_name=rows[each.device.id].name, device_kind=rows[each.device.id].kind,
+            statement=each.statement, user=each.user, time=each.time,
+            enrolled=identity_of_statement(each) is not None,
+        )
+        for each in confirmed if each.device.id in rows
+    ]  # fmt: skip
+
+
 TABLES = ("vendors", "names", "macs", "ports", "mdns", "hosts", "dhcp", "texts", "kinds", "platforms")
 
 
@@ -72,6 +89,14 @@ TABLES = ("vendors", "names", "macs", "ports", "mdns", "hosts", "dhcp", "texts",
 def library(request: Request, context: Service) -> Response:
     """What devices are compared with."""
     return json_reply(request, library_status(context))
+
+
+@router.get(
+    "/library/confirmed", response_model=ConfirmedList, tags=["library"], summary="Statements that users confirmed"
+)  # fmt: skip
+def confirmed(request: Request, context: Service) -> Response:
+    """What joins the library of this service; `DELETE /devices/{device}/feedback` takes one back."""
+    return json_reply(request, ConfirmedList(rows=confirmed_items(context)))
 
 
 @router.get("/knowledge", response_model=KnowledgeAnswer, tags=["library"], summary="Look up public facts")

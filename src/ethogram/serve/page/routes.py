@@ -33,14 +33,16 @@ from ethogram.serve.api.devices import DeviceId, Offset, Service, existing
 from ethogram.serve.api.problem import ProblemError
 from ethogram.serve.api.queries import DeviceFilter, all_devices
 from ethogram.serve.api.replies import devices_csv
-from ethogram.serve.api.system import library_status
+from ethogram.serve.api.system import confirmed_items, library_status
 from ethogram.serve.api.uploads import CaptureId, accept, capture_of
 from ethogram.serve.api.users import UserName, known_user
 from ethogram.serve.page import alerts as alerts_page
 from ethogram.serve.page import changes as changes_page
 from ethogram.serve.page import past, views
 from ethogram.serve.page.environment import FOLDER, environment
+from ethogram.serve.page.remedies import REMEDIES
 from ethogram.serve.page.render import is_part, render
+from ethogram.serve.page.text import number
 
 __all__ = ["CAPTURE_PATH", "router", "static_files"]
 
@@ -322,18 +324,27 @@ def name_group(
     request: Request, context: Service, access: Editor, group: DeviceId, value: _Short = "", kind: _Short = ""
 ) -> Response:
     """Name a group: all of its devices have the label."""
-    before = context.store.last_event()
+    event, before = context.store.last_event(), _numbers(context)
     ids = context.store.name_group(group, value, access.user, kind=kind)
     if request.headers.get("hx-request") != "true":
         return RedirectResponse("/unknown", 303)
     details = [detail for detail in map(context.store.device, ids[:40]) if detail is not None]
-    others = {event.device for event in context.store.events(before) if event.device and event.device not in ids}
+    others = {each.device for each in context.store.events(event) if each.device} - set(ids)
+    also = [f"{name}: {number(old)} → {number(new)}"
+            for (name, old), (_, new) in zip(before, _numbers(context), strict=True) if old != new]  # fmt: skip
     done = {
         "text": f"{plural(len(ids), 'device is', 'devices are')} called “{value.strip()}”:",
-        "devices": [detail.row for detail in details],
-        "also": [f"{plural(len(others), 'other device')} changed, too."] if others else [],
+        "devices": [detail.row for detail in details], "more": len(ids) - len(details), "also": also,
+        "others": list(context.store.rows(sorted(others)[:_CHOICES]).values()),
     }  # fmt: skip
     return _unknown(context, access, done)
+
+
+def _numbers(context: Context) -> list[tuple[str, int]]:
+    """What naming devices changes: unknown devices, groups to name, open alerts."""
+    groups = sum(not group.name for group in context.store.groups())
+    unknown = context.store.overview().by_state.get("unknown", 0)
+    return [("Unknown devices", unknown), ("Groups to name", groups), ("Open alerts", context.store.open_alerts())]
 
 
 @router.get("/library")
@@ -341,6 +352,22 @@ def library(
     context: Service, access: Viewer, q: Annotated[str, Query(max_length=253)] = ""
 ) -> Response:
     """What devices are compared with, and what is publicly known."""
+    return _library(context, access, q)
+
+
+@router.post("/library/withdraw")
+def withdraw_confirmed(
+    request: Request, context: Service, access: Editor, device: Annotated[str, Form(pattern="^[0-9a-f]{16}$")]
+) -> Response:  # fmt: skip
+    """Take back a confirmation."""
+    row = existing(context, device).row
+    context.store.withdraw(row.id, access.user)
+    if request.headers.get("hx-request") != "true":
+        return RedirectResponse("/library", 303)
+    return _library(context, access, done=f"Taken back: “{row.name}” leaves the library with the next round.")
+
+
+def _library(context: Context, access: Access, q: str = "", done: str = "") -> HTMLResponse:
     from ethogram.knowledge.query import look_up
 
     known = context.service.knowledge()
@@ -355,7 +382,8 @@ def library(
         rows[key] = rows.get(key, 0) + 1
     return render(
         context, access, "library.html", "/library", query=q, answers=answers, library=status,
-        library_rows=[(*key, count) for key, count in sorted(rows.items())],
+        library_rows=[(*key, count) for key, count in sorted(rows.items())], done=done,
+        confirmed=confirmed_items(context),
     )  # fmt: skip
 
 
@@ -367,6 +395,16 @@ def collectors(context: Service, access: Viewer) -> Response:
         parts=context.service.health(), exporters=context.store.exporters(), listening=context.service.listening(),
         stages=views.counter_rows(context), figure=views.figure, problems=views.problems(context),
     )  # fmt: skip
+
+
+@router.get("/collectors/remedies")
+def remedies(context: Service, access: Viewer) -> Response:
+    """What is wrong with an export, why, and what mends it."""
+    counts: dict[str, int] = {}
+    for _, count, remedy in views.problems(context):
+        if remedy is not None:
+            counts[remedy.id] = counts.get(remedy.id, 0) + count
+    return render(context, access, "remedies.html", "/collectors", remedies=REMEDIES, counts=counts)
 
 
 @router.get("/settings")

@@ -19,6 +19,7 @@ from ethogram.schema.service_words import service_words
 from ethogram.serve.api.context import Context
 from ethogram.serve.api.service_view import HourlyOctets
 from ethogram.serve.page.kinds import GROUPS, group_of
+from ethogram.serve.page.remedies import Remedy, remedy_of
 from ethogram.serve.page.text import STATE_NAMES, kind_label, number, octets, service_text, share
 
 __all__ = [
@@ -314,30 +315,17 @@ def arrived(context: Context) -> list[tuple[str, int]]:
     ]  # fmt: skip
 
 
-_ADVICE = {
-    "template": "Data comes before its template: set the template refresh of the exporter to 60 s.",
-    "sampl": "Sampled flows miss quiet devices: switch sampling off.",
-    "clock": "The exporter's clock is wrong: switch NTP on.",
-    "ahead": "The exporter's clock is wrong: switch NTP on.",
-    "queue": "More arrives than can be decoded: export from fewer interfaces, or use a faster machine.",
-    "gap": "Messages were lost between exporter and collector: enlarge the receive buffer, or export over TCP.",
-    "not allowed": "The sender is not in the setting `allow`.",
-    "version": "Something that is not NetFlow or IPFIX arrives, such as sFlow: change the protocol of the exporter.",
-}
-
-
-def problems(context: Context) -> list[tuple[str, int, str]]:
+def problems(context: Context) -> list[tuple[str, int, Remedy | None]]:
     """What is wrong: parts that do not work, then losses; each with what mends it."""
-    rows = [
-        (f"{part.part}: {part.message or STATE_NAMES[part.state].lower()}", 0, "")
+    rows: list[tuple[str, int, Remedy | None]] = [
+        (f"{part.part}: {part.message or STATE_NAMES[part.state].lower()}", 0, None)
         for part in context.service.health()
         if part.state in ("failed", "degraded")
     ]
     live = context.service.collector_counters() or {}
     for loss in live.get("lost") or []:
-        reason = str(loss["reason"])
-        advice = next((text for word, text in _ADVICE.items() if word in reason), "")
-        rows.append((f"{loss['place']}: {reason}", int(loss["count"]), advice))
+        place, reason = str(loss["place"]), str(loss["reason"])
+        rows.append((f"{place}: {reason}", int(loss["count"]), remedy_of(place, reason)))
     return rows
 
 

@@ -81,7 +81,9 @@ __all__ = [
 ]
 
 SORTS = {
-    "name": func.lower(device.c.name), "address": device.c.address_order, "kind": device.c.kind,
+    # Names that are addresses sort by number.
+    "name": case((device.c.name == device.c.address, device.c.address_order), else_=func.lower(device.c.name)),
+    "address": device.c.address_order, "kind": device.c.kind,
     "vendor": device.c.vendor, "statement": device.c.statement, "score": device.c.score,
     "network": device.c.network, "first_seen": device.c.first_seen, "last_seen": device.c.last_seen,
     "octets_a_day": device.c.octets_a_day, "flows": device.c.flows, "changed": device.c.changed,
