@@ -158,6 +158,7 @@ def test_a_device_says_what_it_is_and_why(visit: Visit, home: RunningPage) -> No
     assert page.get_by_role("row", name="tplinkcloud.com HTTPS 40 kB 123 kB").is_visible()
     assert page.get_by_role("row", name="203.0.113.0/24 NTP").is_visible()
     assert page.locator("#past .u-legend").get_by_text("similarity to earlier days").is_visible()
+    assert page.locator("#past .u-legend").get_by_text("both directions").is_visible()
     assert page.locator(".ladder li.stated").count() >= 1
     assert "likely" in page.locator(".ladder").inner_text() or "certain" in page.locator(".ladder").inner_text()
     assert page.locator(".evidence svg rect.value").count() > 2

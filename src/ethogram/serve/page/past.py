@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -10,11 +12,12 @@ import orjson
 from ethogram.pipeline.own_similarity import EpochSimilarity
 from ethogram.schema import DevicePeer
 from ethogram.schema.service_words import service_words
+from ethogram.serve.api.service_view import HourlyOctets
 from ethogram.serve.page.text import service_text
 
-__all__ = ["peer_tables", "similarity_chart"]
+__all__ = ["peer_tables", "similarity_chart", "traffic_by_hour"]
 
-_MOST_NEW = 4
+_MOST_NEW, HOUR_S, MOST_HOURS = 4, 3600, 7 * 24
 PeerRow = tuple[str, str, str, int, int, Any]
 
 
@@ -39,6 +42,22 @@ def similarity_chart(epoch_s: int, rows: Sequence[EpochSimilarity]) -> dict[str,
         "column": "Day" if daily else "Hour",
         "rows": [(f"{row.start:{form}}", row.score, new(row)) for row in rows][::-1],
     }  # fmt: skip
+
+
+def traffic_by_hour(hours: Sequence[HourlyOctets]) -> dict[str, Any] | None:
+    """Octets of a device in each hour: data for the chart, and its table, the latest first; None below two hours."""
+    sums: Counter[int] = Counter()
+    for each in hours:
+        sums[int(each.hour.timestamp()) // HOUR_S] += round(each.octets)
+    if len(sums) < 2:
+        return None
+    span = range(max(min(sums), max(sums) - MOST_HOURS + 1), max(sums) + 1)
+    data = {
+        "x": [hour * HOUR_S for hour in span],
+        "series": [{"name": "both directions", "colour": "--accent", "values": [sums[hour] for hour in span]}],
+    }  # fmt: skip
+    rows = [(f"{datetime.fromtimestamp(hour * HOUR_S, UTC):%Y-%m-%d %H:00}", sums[hour]) for hour in span]
+    return {"json": orjson.dumps(data).decode(), "rows": rows[::-1]}
 
 
 def peer_tables(peers: Sequence[DevicePeer]) -> list[tuple[str, str, str, str, list[PeerRow]]]:

@@ -221,7 +221,7 @@ def _device(
 
 @router.get("/devices/{device}/past")
 def device_past(context: Service, access: Viewer, device: DeviceId) -> Response:
-    """The part of the page that reads stored counts: what changed, similarity to itself, and peers."""
+    """The part of the page that reads stored counts: what changed, traffic, similarity to itself, and peers."""
     detail = existing(context, device)
     id_ = detail.row.id
     try:
@@ -231,6 +231,7 @@ def device_past(context: Service, access: Viewer, device: DeviceId) -> Response:
     return render(
         context, access, "device_past.html", similar=past.similarity_chart(*context.service.similarity(id_)),
         peers=past.peer_tables(context.service.peers(id_)), changed=changed,
+        traffic=past.traffic_by_hour(context.service.activity(id_)),
         lines=changes_page.change_lines(changed.rows) if changed else [],
     )  # fmt: skip
 
