@@ -72,8 +72,9 @@ def _live(days: int, seed: int, port: int, *, stay: bool) -> int:
     demo = LiveDemo(Household(days, seed), port, lambda line: say(f"ethogram: {line}"))
     report("starting the live service")
     with demo.running():
-        console.print(f"Watch the page fill: {demo.url}")
-        console.print(f"Sign in with the token {demo.token}")
+        # Not wrapped, so that address and token can be copied from a narrow terminal.
+        console.print(f"Watch the page fill: {demo.url}", soft_wrap=True)
+        console.print(f"Sign in with the token {demo.token}", soft_wrap=True)
         with progress("days", days) as advance:
             demo.play(advance)
         _show_page(console, demo)
@@ -86,7 +87,8 @@ def _live(days: int, seed: int, port: int, *, stay: bool) -> int:
         _say_real(console, demo.statements())
         console.print(
             f"The page stays until Ctrl-C: {demo.url}" if stay
-            else f"The page stays until a minute after the last visit, or Ctrl-C: {demo.url}"
+            else f"The page stays until a minute after the last visit, or Ctrl-C: {demo.url}",
+            soft_wrap=True,
         )  # fmt: skip
         with contextlib.suppress(KeyboardInterrupt):
             while stay or demo.idle_s() < VISIT_S:
