@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -17,7 +18,7 @@ import polars as pl
 from ethogram._matplotlib import Figure
 from ethogram.bench.corpora.card import cards
 from ethogram.bench.ladder.benchmark import LadderBenchmark
-from ethogram.bench.ladder.measure import LEVELS, SOURCES, figures
+from ethogram.bench.ladder.measure import LEVELS, SOURCES, figures, platform_figures
 from ethogram.bench.report.tables import table_lines
 from ethogram.identify import metrics
 
@@ -98,6 +99,37 @@ def table(rows: pl.DataFrame) -> list[str]:
     return table_lines(head, lines)
 
 
+PLATFORM_BANDS = (0.0, 0.6, 0.8, 0.9, 1.0)
+
+
+def platform_lines(predictions: pl.DataFrame) -> list[str]:
+    """How sure platforms are, and how often they are right."""
+    n = platform_figures(predictions)
+    lines = [
+        f"Of {n['claims']:.0f} claims of a platform, about {n['products']:.0f} products in {n['networks']:.0f} "
+        f"networks, it is publicly known",
+        f"whether they hold ({n['holds']:.0%} do; `src/ethogram/bench/cards/platforms.tsv`). Each laboratory is left "
+        "out of the fit in turn.",
+        f"Names and MAC are at hand. Calibration error {n['calibration_error']:.2f}. Shown as probable: "
+        f"{n['shown_right']:.2f} right, {n['shown_wrong']:.2f} wrong; sure:",
+        f"{n['sure_right']:.2f} right, {n['sure_wrong']:.2f} wrong (shares of all claims).", "",
+        "| probability | claims | mean probability | right |", "|---|---|---|---|",
+    ]  # fmt: skip
+    for low, high in pairwise(PLATFORM_BANDS):
+        band = predictions.filter(pl.col("p").is_between(low, high, closed="right"))
+        if band.height:
+            shares = band.select(pl.col("p").mean(), pl.col("right").mean()).row(0)
+            lines.append(f"| {low:g} to {high:g} | {band.height} | {shares[0]:.2f} | {shares[1]:.2f} |")
+    return [*lines, "", PLATFORM_NOTE]
+
+
+PLATFORM_NOTE = """
+All platforms that a name or a MAC tells are right; those that ports tell are not reliable: claims of one laboratory and
+platform are right or wrong together (a scanner's port that many devices answer on; all Tuya devices of one network), so
+that there are far fewer independent cases than claims. That is why one port alone makes no platform sure.
+""".strip()
+
+
 def _goal(goal: tuple[float | None, float | None], row: dict[str, float]) -> str:
     least, most = goal
     met = (least is None or row["right"] >= least) and (most is None or row["wrong"] <= most)
@@ -129,7 +161,9 @@ def main() -> None:
     predictions, new_vendors = measurement.predictions(), measurement.predictions(new_vendor=True)
     rows, of_new_vendors = figures(predictions), figures(new_vendors)
     lines = [HEAD, "## A network left out", "", *table(rows.filter(pl.col("without") == ""))]
-    lines += ["", "![Reliability of each level](first-minute.png)", "", "## The vendor of the device left out too", "",
+    lines += ["", "![Reliability of each level](first-minute.png)", "", "## Platforms", "",
+              *platform_lines(measurement.platform_predictions())]  # fmt: skip
+    lines += ["", "## The vendor of the device left out too", "",
               "Nothing of the vendor is in the library: neither its products nor its names.", "",
               *table(of_new_vendors)]  # fmt: skip
     lines += ["", "## What each source brings", "", "With names and MAC; the weights stay as they are.", ""]

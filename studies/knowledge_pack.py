@@ -61,7 +61,7 @@ def _vendor_rows(hand: Path) -> Iterator[Row]:
 
 
 def share_rows(slug: str, shares: dict[str, float], source: str) -> Iterator[Row]:
-    """Rows of a vendor's kinds, with shares in thousandths that sum to 1."""
+    """Rows of the kinds of a vendor or platform, with shares in thousandths that sum to 1."""
     total = sum(shares.values())
     if not total:
         return
@@ -81,6 +81,10 @@ def hand_rows(hand: Path) -> Iterator[Row]:
             yield Row("names", domain.rstrip("~?"), "platform", slug, weight, "hand")
             for kind, _, strength in (text.partition("=") for text in kinds.split()):
                 yield Row("names", domain.rstrip("~?"), "kind", kind, strength, "hand")
+    # An operating system, whose devices are of many vendors and few kinds.
+    for slug, kinds in _lines(hand / "platform_kinds.tsv", 2):
+        shares = {kind: float(share) for kind, _, share in (text.partition("=") for text in kinds.split())}
+        yield from share_rows(slug, shares, "hand")
     for key, value in _lines(hand / "parents.tsv", 2):
         yield Row("parents", key, "shared", value, "none", "hand")
     for key, value, weight in _lines(hand / "words.tsv", 3):
@@ -152,7 +156,8 @@ def check(rows: dict[str, list[Row]]) -> None:
             problem = f"unknown vendor {row.value!r}"
         if problem is None and row.subject == "platform" and row.value not in platforms:
             problem = f"unknown platform {row.value!r}"
-        if problem is None and row.table in ("vendors", "kinds") and row.key not in vendors:
+        known = vendors | platforms if row.table == "kinds" else vendors
+        if problem is None and row.table in ("vendors", "kinds") and row.key not in known:
             problem = f"unknown vendor {row.key!r}"
         if problem is not None:
             problems.append(f"{row.table} {row.key}: {problem}")

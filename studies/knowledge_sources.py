@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -65,6 +65,7 @@ _RECOG = {
     "sip_user_agents.xml": ("texts", "sip-agent ", "strong"),
     "http_servers.xml": ("texts", "http-server ", "fair"),
 }
+_SYSTEMS = {"Android", "Chrome OS", "Windows"}
 _RECOG_KINDS = {
     "printer": "printer", "multifunction device": "printer", "print server": "printer", "ip camera": "camera",
     "web cam": "camera", "dvr": "camera", "router": "router", "broadband router": "router", "firewall": "router",
@@ -280,7 +281,8 @@ def _recog(folder: Path, _hand: Path, known: Knowledge) -> Iterator[Row]:
                 continue
             key = f"{start}{literal}"
             values = {each.get("name"): each.get("value") or "" for each in fingerprint.iter("param")}
-            makers = [values.get(f"{part}.vendor") or "" for part in ("hw", "os", "service")]
+            parts = ("hw", "service") if _of_many_vendors(values) else ("hw", "os", "service")
+            makers = [values.get(f"{part}.vendor") or "" for part in parts]
             vendor = next((known_vendor for maker in makers if maker and (known_vendor := known.vendor(maker))), None)
             if vendor in ("hpe",) and "print" in (values.get("hw.device") or "").lower():
                 vendor = "hp"
@@ -292,6 +294,11 @@ def _recog(folder: Path, _hand: Path, known: Knowledge) -> Iterator[Row]:
                 yield Row(table, key, "vendor", vendor, weight, "recog")
             if kind:
                 yield Row(table, key, "kind", kind, weight, "recog")
+
+
+def _of_many_vendors(values: Mapping[str | None, str]) -> bool:
+    """Whether a fingerprint tells an operating system that devices of many vendors run."""
+    return not _SYSTEMS.isdisjoint((values.get("os.product") or "", values.get("os.family") or ""))
 
 
 def _literal_start(regex: str) -> str:

@@ -7,11 +7,17 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ethogram.bench.ladder.items import CONDITIONS
-from ethogram.bench.ladder.measure import LEVELS, SOURCES, figures
+from ethogram.bench.corpora.card import cards
+from ethogram.bench.ladder.fit import Example, fit_weights
+from ethogram.bench.ladder.items import CONDITIONS, Truth
+from ethogram.bench.ladder.measure import LEVELS, SOURCES, figures, platform_figures
+from ethogram.bench.ladder.platforms import platform_rows
 from ethogram.bench.ladder.task import ladder_methods, ladder_tasks
 from ethogram.bench.report.ladder_pages import write_ladder_report
 from ethogram.bench.suite import applicable, every_method, every_task
+from ethogram.identify.ladder import PLATFORM_PRIORS, Ladder
+from ethogram.knowledge.tables import Knowledge
+from ethogram.schema import LadderEvidence, LadderTerm
 
 
 def predictions(right: list[bool], scores: list[float]) -> pl.DataFrame:
@@ -67,3 +73,30 @@ def test_a_page_shows_shares_with_intervals(tmp_path: Path) -> None:
     page, values = write_ladder_report([row, {**row, "experiment": "groups"}], tmp_path)
     assert "| `first-minute-names` names | 0.25 [" in page.read_text()
     assert values.read_text().splitlines()[1].startswith("first-minute-names,4,")
+
+
+def test_every_platform_row_is_of_a_known_product_and_platform_and_has_a_source() -> None:
+    rows, knowledge = platform_rows(), Knowledge.bundled()
+    products = {device.model for card in cards().values() for device in card.devices}
+    assert {row.product for row in rows} <= products
+    assert {row.platform for row in rows} <= {row.key for row in knowledge.rows("platforms")}
+    assert len({(row.product, row.platform) for row in rows}) == len(rows)
+    assert all(row.reason and row.source and row.licence and row.date for row in rows)
+    assert {row.holds for row in rows} == {True, False}
+
+
+def test_platforms_are_fitted_on_what_is_known_of_them() -> None:
+    steam = LadderTerm("platform", "steam", "port platform", 1.0)
+    tuya = LadderTerm("platform", "tuya", "name platform", 1.0)
+    item = LadderEvidence([steam, tuya], base_kinds={"plug": 1.0})
+    truth = Truth("x", "", "plug", {"steam": False, "tuya": True})
+    weights = fit_weights([Example(item, truth)] * 20, lambda a, b: a == b)
+    assert weights.platform["port platform"] < PLATFORM_PRIORS["port platform"]
+    decision = Ladder(weights).decide([item])[0]
+    assert decision.platforms["steam"] < 0.5 < decision.platforms["tuya"]
+    figures = platform_figures(pl.DataFrame({
+        "network": ["a", "b"], "model": ["x", "x"], "p": [0.9, 0.1], "shown": [True, False], "sure": [True, False],
+        "right": [True, False],
+    }))  # fmt: skip
+    assert (figures["claims"], figures["products"], figures["sure_right"]) == (2, 1, 0.5)
+    assert figures["calibration_error"] == pytest.approx(0.1)

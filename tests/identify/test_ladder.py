@@ -71,6 +71,30 @@ def test_the_kinds_of_a_vendor_speak_for_the_kind() -> None:
     assert decision.families["acme", "plug"] > 0.5
 
 
+def test_an_operating_system_speaks_for_its_kinds_as_far_as_it_is_sure() -> None:
+    base = {"phone": 0.05, "camera": 0.5, "plug": 0.45}
+    kinds = {"android": {"phone": 1.0}}
+
+    def phone(*values: float) -> float:
+        terms = [LadderTerm("platform", "android", "host name platform", value) for value in values]
+        return Ladder().decide([LadderEvidence(terms, base_kinds=base, platform_kinds=kinds)])[0].kinds["phone"]
+
+    assert phone() < 0.06 < phone(0.3) < phone(1.0)
+    assert phone(1.0) > 0.7
+    term = LadderTerm("platform", "android", "host name platform", 1.0)
+    item = LadderEvidence([term], base_kinds=base, platform_kinds=kinds)
+    assert [term.feature for term, _ in Ladder().explain_kind(item, "phone")] == ["platform share"]
+
+
+def test_facts_that_agree_make_a_platform_surer_and_a_module_is_no_platform() -> None:
+    port = LadderTerm("platform", "tuya", "port platform", 0.6)
+    module = LadderTerm("platform", "module-maker", "mac platform", 1.0)
+    one, both, none = (Ladder().decide([LadderEvidence(terms, base_kinds=dict.fromkeys(KINDS, 1 / 3))])[0].platforms
+                       for terms in ([port], [port, port], [module]))  # fmt: skip
+    assert 0.0 < one["tuya"] < both["tuya"] < 1.0
+    assert none == {}
+
+
 def test_explanations_hold_the_terms_of_their_label() -> None:
     terms = [
         LadderTerm("vendor", "acme", "name strong", 1.0, "a name"),
@@ -106,7 +130,7 @@ def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (("ethogram.ladder/2", "ethogram.ladder/9"), "not of the form"),
+        (("ethogram.ladder/3", "ethogram.ladder/9"), "not of the form"),
         (('"name strong"', '"name weird"'), "features differ"),
         (('"camera"', "3, 4"), "shape"),
         (("0.25", "null"), "not valid"),

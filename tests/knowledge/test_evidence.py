@@ -6,7 +6,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ethogram.knowledge.evidence import MOST_TERMS, collect_evidence
+from ethogram.knowledge.evidence import MOST_SERVED, MOST_TERMS, collect_evidence
 from ethogram.knowledge.tables import Knowledge
 from ethogram.schema import FACT, IDENTITY, LadderEvidence
 from ladder_made import counted, facts, windows
@@ -90,6 +90,27 @@ def test_any_traffic_and_any_text_is_judged(names: list[tuple[str, int, int]], t
     keys = [(term.level, term.label, term.feature) for term in item.terms]
     assert all(keys.count(key) <= MOST_TERMS for key in keys)
     assert all(term.value <= 1.0 or term.feature == "breadth" for term in item.terms)
+
+
+def test_a_scanned_device_serves_nothing_that_is_known() -> None:
+    served = [counted(port=port, role="server", scope="lan") for port in (9100, *range(2000, 2000 + MOST_SERVED))]
+    (scanned,) = collect_evidence(windows(*served), KNOWLEDGE)
+    assert not strengths(scanned, "kind", "printer")
+    (printer,) = collect_evidence(windows(*served[:-1]), KNOWLEDGE)
+    assert strengths(printer, "kind", "printer")
+    asks = [counted(port=port, name="tplinkcloud.com") for port in range(2000, 2100)]
+    (client,) = collect_evidence(windows(*asks, counted(port=9100, role="server", scope="lan")), KNOWLEDGE)
+    assert strengths(client, "kind", "printer")
+
+
+def test_android_is_a_platform_with_kinds_and_no_vendor() -> None:
+    (item,) = collect_evidence(windows(counted()), KNOWLEDGE, facts(dhcp_vendor_class="android-dhcp-9"))
+    assert strengths(item, "platform", "android") == {"host name platform": 1.0}
+    assert item.platform_kinds["android"]["phone"] > 0.5
+    assert not [term for term in item.terms if term.level == "vendor"]
+    (tuya,) = collect_evidence(windows(counted(name="tuyaus.com")), KNOWLEDGE)
+    assert strengths(tuya, "platform", "tuya")
+    assert not tuya.platform_kinds, "a platform that is a vendor, too, has that vendor's kinds"
 
 
 def test_a_homekit_category_is_told_by_its_name() -> None:

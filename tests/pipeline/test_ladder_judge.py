@@ -65,6 +65,29 @@ def test_what_serves_dns_is_a_router_unless_its_vendor_makes_none(judge: LadderJ
     assert verdict.kind == kind
 
 
+@pytest.mark.parametrize(
+    ("stated", "vendor", "kind"),
+    [
+        ({"mdns_name": "HUAWEI_P20_lite-c31cdd297"}, "Huawei", "phone"),
+        ({"mdns_name": "HUAWEI_P20_lite-c31cdd297", "mac": "f4:63:1f:00:00:01", "mdns_model": "Android"}, "Huawei",
+         "phone"),
+        ({"host_name": "Galaxy-Tab-S6", "dhcp_vendor_class": "android-dhcp-12"}, "Samsung", "tablet"),
+        ({"host_name": "Redmi-Note-9", "dhcp_vendor_class": "android-dhcp-11", "mac": "02:00:00:00:00:01"}, "Xiaomi",
+         "phone"),
+        ({"dhcp_vendor_class": "android-dhcp-9", "mac": "02:00:00:00:00:01"}, "", "phone"),
+        ({"host_name": "android-4f1c0b5d2e7a9c33", "dhcp_vendor_class": "android-dhcp-9"}, "", "phone"),
+        ({"host_name": "DESKTOP-4F1C0B5", "dhcp_vendor_class": "MSFT 5.0"}, "", "laptop or pc"),
+        ({"host_name": "Annas-iPhone"}, "Apple", "phone"),
+    ],
+)  # fmt: skip
+def test_phones_tablets_and_computers_are_told_by_what_they_call_themselves(
+    judge: LadderJudge, stated: dict[str, str], vendor: str, kind: str
+) -> None:
+    rows = [counted(hour, protocol=17, port=53, scope="lan") for hour in range(5)]
+    (verdict,) = judge.verdicts(windows(*rows), facts(**stated))
+    assert (verdict.vendor, verdict.kind) == (vendor, kind), verdict.statement
+
+
 def test_children_are_never_more_probable_than_their_parents(judge: LadderJudge) -> None:
     library = open_library()
     some: Windows = library.windows().take(list(range(0, len(library), 7)))

@@ -16,7 +16,7 @@ from ethogram.identify import library_file
 from ethogram.identify.flow_store import FlowStore
 from ethogram.identify.library import Entry, Identity, Library
 from ethogram.knowledge.tables import Knowledge
-from ethogram.pipeline.contradiction import contradicted
+from ethogram.pipeline.contradiction import AHEAD, contradicted, limit_of
 from ethogram.pipeline.identify import IdentifyOptions, identify_by_libraries
 from ethogram.pipeline.learnt import learn, learnt_path
 from ethogram.pipeline.learnt_ladder import learn_ladder
@@ -222,3 +222,11 @@ def test_libraries_that_say_the_same_in_other_words_do_not_contradict(tmp_path: 
     assert sum(verdict.verdict in MINE for verdict in of_packaged.devices) >= 6
     model = learn(packaged, settings_for("cross-network")).model
     assert contradicted(windows, of_own, of_packaged, user_library, model) == set()
+
+
+def test_the_limit_of_contradiction_is_learnt_of_the_bundled_library_alone() -> None:
+    packaged = open_library()
+    model = learn(packaged, settings_for("cross-network")).model
+    assert round(limit_of(packaged, model), 1) == AHEAD
+    one_each = {entry.identity.label: entry for entry in packaged.entries}
+    assert limit_of(Library(tuple(one_each.values())), model) == 0.0  # no window of the same product to compare with

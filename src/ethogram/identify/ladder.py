@@ -1,9 +1,12 @@
 """Combine evidence at several levels into one consistent answer: vendor, kind, family and model with probabilities.
 
-With candidates v (and *none of them*), kinds k and enrolled models m of a vendor and kind:
+With candidates v (and *none of them*), kinds k, enrolled models m of a vendor and kind, and platforms q, of which
+several may hold at once:
 
+    P(q)        1 / (1 + exp(-z . x_q))
     P(v)        softmax over candidates of  w . x_v,  against  b . (1, named, MAC)  for none of them
-    P(k | v)    softmax over kinds of       u . x_vk,  where x_vk holds the log share of kind k among devices of v
+    P(k | v)    softmax over kinds of       u . x_vk,  where x_vk holds the log share of kind k among devices of v,
+                and how much likelier k is among the devices of an operating system q, as far as P(q) goes
     P(m | v, k) exp(a r_m + c) / (1 + sum over models of v and k of the same)         r_m: log likelihood ratio
     P(k) = sum over v of P(v) P(k | v)     P(v, k) = P(v) P(k | v)     P(m) = P(v, k) P(m | v, k)
 
@@ -17,14 +20,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ethogram.schema import NETWORK_EQUIPMENT, LadderEvidence, LadderTerm
 
-__all__ = ["KIND_PRIORS", "MODEL_PRIORS", "NONE", "VENDOR_PRIORS", "Ladder", "LadderDecision", "LadderWeights"]
+__all__ = [
+    "KIND_PRIORS", "MODEL_PRIORS", "NONE", "PLATFORM_PRIORS", "VENDOR_PRIORS", "Ladder", "LadderDecision",
+    "LadderWeights",
+]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -32,24 +38,44 @@ NONE = ""
 """Label of *none of the candidates*."""
 LEAST_SHARE = 0.01
 """A kind that a vendor is not known to make keeps this share."""
+_MOST_LOGIT = 5.0  # no platform is surer than .993: the logarithms of shares stay finite
+LEAST_BASE = 1e-4
+"""A kind has at least this share among devices of unknown vendor."""
 
 VENDOR_PRIORS: dict[str, float] = {
     "name strong": 4.0, "name fair": 3.0, "name weak": 1.0, "own domain": 2.0, "share of names": 2.0,
-    "owner": 1.0, "mac vendor": 4.0, "host name vendor": 4.0, "announced vendor": 4.0,
+    "owner": 1.0, "mac vendor": 4.0, "host name vendor": 6.0, "announced vendor": 6.0,
     "port vendor": 1.0, "group vendor": 1.0, "stated": 8.0, "library": 0.4,
     "none": 2.5, "none named": 0.0, "none mac": 0.0,
 }  # fmt: skip
-"""Prior mean of each weight of vendors, in nats. ``none`` is the offset of no candidate."""
+"""Prior mean of each weight of vendors, in nats. ``none`` is the offset of no candidate.
+
+No corpus holds what devices call themselves, so the priors of host names and announcements stay: a strong row of the
+pack, alone, makes a vendor as sure as rows are meant to (above nine in ten).
+"""
 
 KIND_PRIORS: dict[str, float] = {
     "share": 1.0, "port strong": 2.0, "port fair": 1.0, "port weak": 0.3, "group strong": 2.0, "group fair": 1.0,
     "group weak": 0.3, "word strong": 2.0, "word fair": 1.0, "word weak": 0.3, "name kind strong": 2.0,
-    "name kind fair": 1.0, "name kind weak": 0.3, "host name strong": 3.0, "host name fair": 1.5, "host name weak": 0.5,
-    "announced strong": 3.0, "announced fair": 1.5, "announced weak": 0.5, "mac strong": 2.0, "mac fair": 1.0,
+    "name kind fair": 1.0, "name kind weak": 0.3, "host name strong": 5.0, "host name fair": 1.5, "host name weak": 0.5,
+    "announced strong": 5.0, "announced fair": 1.5, "announced weak": 0.5, "mac strong": 2.0, "mac fair": 1.0,
     "mac weak": 0.3, "stated": 8.0, "breadth": 0.7, "behaviour": 0.5, "library": 0.2, "library family": 0.4,
     "network equipment": -1.0, "equipment port": 6.0,
+    "platform share": 1.25,
 }  # fmt: skip
-"""Prior mean of each weight of kinds, in nats."""
+"""Prior mean of each weight of kinds, in nats.
+
+Those of host names and announcements stay as they are, as those of vendors do. A share of an operating system is one of
+a vendor's in all but name, hence it begins at what the weight of these turned out to be.
+"""
+
+PLATFORM_PRIORS: dict[str, float] = {
+    "offset": -1.5, "name platform": 5.0, "host name platform": 5.0, "announced platform": 5.0, "mac platform": 4.0,
+    "port platform": 3.0, "group platform": 3.0,
+}  # fmt: skip
+"""Prior mean of each weight of platforms, in nats; a row of the pack is worth 1, 0.6 or 0.3 of it by its weight."""
+MODULE_MAKER = "module-maker"
+"""The MAC is of a maker of radio modules: that tells no platform."""
 
 MODEL_PRIORS: dict[str, float] = {"ratio": 0.4, "offset": -1.5}
 """Prior mean of slope and offset of the log likelihood ratio of a model."""
@@ -61,8 +87,8 @@ class LadderWeights:
 
     Parameters
     ----------
-    vendor, kind, model
-        By feature; see :data:`VENDOR_PRIORS`, :data:`KIND_PRIORS`, :data:`MODEL_PRIORS`.
+    vendor, kind, model, platform
+        By feature; see :data:`VENDOR_PRIORS`, :data:`KIND_PRIORS`, :data:`MODEL_PRIORS`, :data:`PLATFORM_PRIORS`.
     thresholds
         By level: the least probability at which a label is probable enough to be shown.
     sure
@@ -73,6 +99,7 @@ class LadderWeights:
     vendor: Mapping[str, float] = field(default_factory=lambda: dict(VENDOR_PRIORS))
     kind: Mapping[str, float] = field(default_factory=lambda: dict(KIND_PRIORS))
     model: Mapping[str, float] = field(default_factory=lambda: dict(MODEL_PRIORS))
+    platform: Mapping[str, float] = field(default_factory=lambda: dict(PLATFORM_PRIORS))
     thresholds: Mapping[str, float] = field(default_factory=dict)
     sure: Mapping[str, float] = field(default_factory=dict)
 
@@ -123,7 +150,8 @@ class Ladder:
     def _decide(self, item: LadderEvidence) -> LadderDecision:
         vendors, of_vendors = vendor_features(item)
         vendor_p = softmax(of_vendors @ vector(self.weights.vendor, VENDOR_PRIORS))
-        kinds, of_kinds = kind_features(item, vendors)
+        platforms = platform_shares(item, self.weights.platform)
+        kinds, of_kinds = kind_features(item, vendors, platforms)
         kind_p = softmax(of_kinds @ vector(self.weights.kind, KIND_PRIORS))
         family_p = vendor_p[:, None] * kind_p
         by_kind = family_p.sum(axis=0)
@@ -137,7 +165,7 @@ class Ladder:
             kinds=_ranked(dict(zip(kinds, by_kind.tolist(), strict=True))),
             families=_ranked(families),
             models=_ranked(self._models(item, families)),
-            platforms=_ranked(platforms_of(item)),
+            platforms=_ranked(platforms),
         )
 
     def explain_vendor(self, item: LadderEvidence, vendor: str) -> list[tuple[LadderTerm, float]]:
@@ -155,6 +183,12 @@ class Ladder:
         if share > 0.0:
             usual = np.log(share + LEAST_SHARE) - np.log(item.base_kinds.get(kind, 0.0) + LEAST_SHARE)
             terms.append(LadderTerm("kind", kind, "share", float(usual), f"{share:.0%} of its vendor's devices"))
+        platforms = platform_shares(item, self.weights.platform)
+        for system, p in platforms.items():
+            of_system = item.platform_kinds.get(system, {}).get(kind, 0.0)
+            if of_system > 0.0:
+                value = float(_log_ratio(p, of_system, item.base_kinds.get(kind, 0.0)))
+                terms.append(LadderTerm("kind", kind, "platform share", value, system))
         return _weighed(terms, self.weights.kind, KIND_PRIORS)
 
     def _models(self, item: LadderEvidence, families: Mapping[tuple[str, str], float]) -> dict[str, float]:
@@ -216,8 +250,13 @@ def vendor_features(item: LadderEvidence) -> tuple[list[str], NDArray[np.float64
     return vendors, features
 
 
-def kind_features(item: LadderEvidence, vendors: Sequence[str]) -> tuple[list[str], NDArray[np.float64]]:
-    """Kinds, and their features (V, K, F) for each candidate, in the order of :data:`KIND_PRIORS`."""
+def kind_features(
+    item: LadderEvidence, vendors: Sequence[str], platforms: Mapping[str, float]
+) -> tuple[list[str], NDArray[np.float64]]:
+    """Kinds, and their features (V, K, F) for each candidate, in the order of :data:`KIND_PRIORS`.
+
+    ``platforms`` has the probability of each platform.
+    """
     kinds = sorted(item.base_kinds)
     column = {kind: k for k, kind in enumerate(kinds)}
     row = {vendor: i for i, vendor in enumerate(vendors)}
@@ -230,6 +269,11 @@ def kind_features(item: LadderEvidence, vendors: Sequence[str]) -> tuple[list[st
         features[v, :, place["share"]] = np.log(known + LEAST_SHARE)
     equipment = [column[kind] for kind in NETWORK_EQUIPMENT if kind in column]
     features[:, equipment, place["network equipment"]] = 1.0
+    systems = [system for system in platforms if system in item.platform_kinds]
+    if systems:  # of several, the likeliest one
+        system = max(systems, key=lambda name: (platforms[name], name))
+        of_system = np.array([item.platform_kinds[system].get(kind, 0.0) for kind in kinds])
+        features[:, :, place["platform share"]] = _log_ratio(platforms[system], of_system, base)
     for term in item.terms:
         if term.label not in column:
             continue
@@ -242,10 +286,31 @@ def kind_features(item: LadderEvidence, vendors: Sequence[str]) -> tuple[list[st
     return kinds, features
 
 
-def platforms_of(item: LadderEvidence) -> dict[str, float]:
-    """Probability of each platform: one minus the product of what each term leaves open."""
-    left: dict[str, float] = {}
-    for term in item.terms:
-        if term.level == "platform":
-            left[term.label] = left.get(term.label, 1.0) * (1.0 - 0.9 * min(term.value, 1.0))
-    return {platform: 1.0 - rest for platform, rest in left.items()}
+def _log_ratio(p: float, of_system: NDArray[np.float64] | float, base: NDArray[np.float64] | float) -> Any:
+    """Log of how much likelier kinds are with an operating system of probability p than without."""
+    usual = np.maximum(base, LEAST_BASE)
+    return np.log(p * np.asarray(of_system) + (1.0 - p) * usual) - np.log(usual)
+
+
+def platform_features(item: LadderEvidence) -> tuple[list[str], NDArray[np.float64]]:
+    """Candidates for the platform and their features (P, F) in the order of :data:`PLATFORM_PRIORS`.
+
+    Several ports of one platform support each other, so their strengths add up.
+    """
+    terms = [term for term in item.terms if term.level == "platform" and term.label != MODULE_MAKER]
+    platforms = sorted({term.label for term in terms})
+    row = {platform: i for i, platform in enumerate(platforms)}
+    column = {name: j for j, name in enumerate(PLATFORM_PRIORS)}
+    features = np.zeros((len(platforms), len(PLATFORM_PRIORS)))
+    features[:, column["offset"]] = 1.0
+    for term in terms:
+        features[row[term.label], column[term.feature]] += term.value
+    return platforms, features
+
+
+def platform_shares(item: LadderEvidence, weights: Mapping[str, float]) -> dict[str, float]:
+    """Probability of each platform; several may hold at once."""
+    platforms, features = platform_features(item)
+    logits = np.clip(features @ vector(weights, PLATFORM_PRIORS), -_MOST_LOGIT, _MOST_LOGIT)
+    shares = 1.0 / (1.0 + np.exp(-logits))
+    return dict(zip(platforms, shares.tolist(), strict=True))

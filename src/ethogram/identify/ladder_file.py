@@ -14,11 +14,11 @@ from ethogram._files import atomic_write
 from ethogram._text import json_text
 from ethogram.errors import LibraryError
 from ethogram.identify.behaviour import STATISTICS, Behaviour
-from ethogram.identify.ladder import KIND_PRIORS, MODEL_PRIORS, VENDOR_PRIORS, LadderWeights
+from ethogram.identify.ladder import KIND_PRIORS, MODEL_PRIORS, PLATFORM_PRIORS, VENDOR_PRIORS, LadderWeights
 
 __all__ = ["FORMAT", "LadderFile", "read_ladder", "write_ladder"]
 
-FORMAT = "ethogram.ladder/2"
+FORMAT = "ethogram.ladder/3"
 MOST_OCTETS = 1 << 20
 """A weights file is some 50 KB; a larger file is refused unread."""
 _ARRAYS = ("mean_", "spread_", "usual_", "coefficients_", "offsets_")
@@ -78,6 +78,7 @@ def read_ladder(path: Path) -> LadderFile:
             vendor=_numbers(content["vendor"], set(VENDOR_PRIORS)),
             kind=_numbers(content["kind"], set(KIND_PRIORS)),
             model=_numbers(content["model"], set(MODEL_PRIORS)),
+            platform=_numbers(content["platform"], set(PLATFORM_PRIORS)),
             thresholds=_numbers(content["thresholds"]),
             sure=_numbers(content["sure"]),
         )

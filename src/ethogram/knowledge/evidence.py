@@ -42,6 +42,8 @@ COMMON_SHARE = 0.3
 """A name without facts that more than this share of the devices contacted belongs to the network."""
 FEW_DEVICES = 5
 """Below this number of devices, nothing can be said about the share of the network."""
+MOST_SERVED = 32
+"""A device that answers on more ports than this was scanned: which of them it serves is not known."""
 USUAL_BREADTH = 6
 """Vendors whose services a device contacts: more than this speaks for a computer or phone, fewer against it."""
 
@@ -96,6 +98,9 @@ def collect_evidence(
         for vendor in {term.label for term in item.terms if term.level == "vendor"}:
             item.owners[vendor] = knowledge.owner(vendor)
             item.vendor_kinds[vendor] = lookup.kinds(vendor)
+        for platform in {term.label for term in item.terms if term.level == "platform"}:
+            if kinds := lookup.platform_kinds(platform):
+                item.platform_kinds[platform] = kinds
     return evidence
 
 
@@ -108,6 +113,7 @@ class _Lookup:
         self._ports: dict[tuple[int, int, str, str], list[Fact]] = {}
         self._groups: dict[str, list[Fact]] = {}
         self._kinds: dict[str, dict[str, float]] = {}
+        self._vendors = frozenset(knowledge.vendors)
 
     def name(self, name: str) -> tuple[list[Fact], list[Fact]]:
         """Facts of a name, and of the words in it."""
@@ -137,6 +143,10 @@ class _Lookup:
         if shares is None:
             shares = self._kinds[vendor] = self.knowledge.kinds_of(vendor)
         return shares
+
+    def platform_kinds(self, platform: str) -> dict[str, float]:
+        """Kinds of the devices that run an operating system, with their shares; none if it is a vendor's own."""
+        return {} if platform in self._vendors else self.kinds(platform)
 
 
 def _add_names(evidence: list[LadderEvidence], windows: Windows, lookup: _Lookup) -> None:
@@ -172,6 +182,9 @@ def _add_names_of(item: LadderEvidence, names: pl.DataFrame, lookup: _Lookup, de
         strength = presence**PRESENCE_POWER
         local = devices >= FEW_DEVICES and asking > max(COMMON_SHARE * devices, 2)
         for fact in facts:
+            if fact.subject == "platform":
+                _keep(best, fact, "name platform", strength * _STRENGTH.get(fact.weight, 0.0), text)
+                continue
             feature = f"name {fact.weight}" if fact.subject == "vendor" else f"name {fact.subject} {fact.weight}"
             _keep(best, fact, feature, strength, text)
         if of_vendor or not shared:
@@ -225,6 +238,9 @@ def _add_services(evidence: list[LadderEvidence], windows: Windows, lookup: _Loo
         .select("item", "protocol", "port", pl.col("role", "scope").cast(pl.String))
         .unique()
     )
+    answers = (pl.col("role") == "server") & (pl.col("scope") != "multicast")
+    ports = pl.when(answers).then(pl.struct("protocol", "port")).drop_nulls().n_unique().over("item")
+    rows = rows.filter(~answers | (ports <= MOST_SERVED))
     for item, protocol, port, role, scope in rows.iter_rows():
         facts = lookup.port(protocol, port, role, scope)
         if facts:

@@ -374,9 +374,19 @@ class Knowledge:
     # Tables
 
     def _matching(self, table: str, text: str) -> list[Fact]:
-        """Facts of the patterns that match; of equal facts, the strongest."""
+        """Facts of the patterns that match; of equal facts, the strongest.
+
+        Kinds are those of the most literal pattern that has any: ``galaxy-tab*`` is a tablet, though ``*galaxy*`` is
+        mostly a phone.
+        """
         best: dict[tuple[str, str], Row] = {}
+        literal = 0  # characters of the most literal pattern
         for row in self._store.matching(table, text):
+            if row.subject == "kind":
+                characters = len(row.key) - row.key.count("*") - row.key.count("?")
+                literal = literal or characters
+                if characters < literal:
+                    continue
             before = best.get((row.subject, row.value))
             if before is None or _RANK[row.weight] < _RANK[before.weight]:
                 best[row.subject, row.value] = row

@@ -11,6 +11,8 @@ label are nearest to that product, too: then it is another name for the same pro
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ethogram.identify.cross_network import CrossNetwork
@@ -18,11 +20,44 @@ from ethogram.identify.library import Library
 from ethogram.identify.verdict import VerdictModel
 from ethogram.schema import UNKNOWN, Inventory, Windows
 
-__all__ = ["AHEAD", "contradicted"]
+__all__ = ["AHEAD", "MOST_LOST", "contradicted", "limit_of"]
 
-AHEAD = 2.0
-"""Nats by which the packaged product is ahead: the least at which at most 1 % of right own labels are contradicted on
-each of the three networks of ``docs/results/own-beside-packaged.md``."""
+AHEAD = 0.2
+"""Nats by which the packaged product is ahead: :func:`limit_of` of the bundled library, in tenths."""
+MOST_LOST = 0.05
+"""Share of right own labels that may be contradicted: as many known devices as may be called unknown."""
+
+
+def limit_of(library: Library, model: VerdictModel) -> float:
+    """Least limit in nats at which at most :data:`MOST_LOST` of the right own labels of a library are contradicted.
+
+    Each of its windows stands for an item whose device is enrolled: the other windows of its product and corpus are the
+    own label, and the products that remain are the packaged library.
+
+    Parameters
+    ----------
+    library
+        The library.
+    model
+        What was learnt of it, across networks.
+    """
+    identifier = model.identifier
+    if type(identifier) is not CrossNetwork:
+        raise TypeError("limits are of libraries across networks")
+    windows, labels = library.windows(), np.array(library.labels("label"), np.str_)
+    sources = np.array([entry.observed[0].source for entry in library.entries], np.str_)
+    ratios = identifier.ratios_of(windows, windows)
+    other = labels[:, None] != labels[None, :]
+    among_others = np.where(other, ratios, -np.inf)
+    nearest, best = labels[among_others.argmax(axis=1)], among_others.max(axis=1)
+    own = ~other & (sources[:, None] == sources[None, :]) & ~np.eye(len(labels), dtype=bool)
+    ahead = np.array([
+        -np.inf if nearest[i] in nearest[own[i]] else best[i] - ratios[i, own[i]].max()
+        for i in np.flatnonzero(own.any(axis=1))
+    ])  # fmt: skip
+    if not ahead.size:
+        return 0.0
+    return max(0.0, float(np.sort(ahead)[math.ceil((1.0 - MOST_LOST) * len(ahead)) - 1]))
 
 
 def contradicted(

@@ -31,6 +31,7 @@ from ethogram.schema import (
     Inventory,
     LadderEvidence,
     LadderLevel,
+    LadderTerm,
     LadderVerdict,
     LevelEvidence,
     LevelVerdict,
@@ -54,8 +55,6 @@ LEAST_OF_PAIR = 0.2
 """Of two labels stated together, the second has at least this share of their probability."""
 NO_NAMES = "names of remote ends"
 NO_MAC = "MAC of a known organisation"
-NO_PLATFORM = "module-maker"
-"""The MAC is of a maker of radio modules, which says nothing of what the device runs on."""
 SEPARATOR = "/"
 """Between vendor and kind in the label of a family."""
 
@@ -204,10 +203,18 @@ class LadderJudge:
         texts: dict[str, LevelEvidence] = {}
         for term, nats in weighed:
             if nats > 0.0 and term.text and len(texts) < SHOWN:
-                text = self._share_text(item, label, vendor) if term.feature == "share" else term.text
-                source = term.source or ("knowledge pack" if term.feature == "share" else "traffic")
+                text = self._fact_text(term, item, label, vendor)
+                source = term.source or ("knowledge pack" if "share" in term.feature.split() else "traffic")
                 texts.setdefault(text, LevelEvidence(text=text, source=source, nats=round(nats, 3)))
         return list(texts.values())
+
+    def _fact_text(self, term: LadderTerm, item: LadderEvidence, label: str, vendor: str) -> str:
+        if term.feature == "share":
+            return self._share_text(item, label, vendor)
+        if term.feature == "platform share":
+            share = item.platform_kinds[term.text][term.label]
+            return f"{share:.0%} of {self.knowledge.vendor_name(term.text)} devices are {KINDS[term.label].plural}"
+        return term.text
 
     def _share_text(self, item: LadderEvidence, label: str, vendor: str) -> str:
         of_vendor, _, kind = label.rpartition(SEPARATOR)
@@ -246,7 +253,7 @@ class LadderJudge:
         if (kinds := _pair(decision.kinds, self._sure("kinds"))) is not None:
             text = f"{_kinds_text(kinds.labels)}, vendor unknown"
             yield _Statement(text, "kind", kinds.labels, kinds.score, "", " or ".join(kinds.labels))
-        if platform is not None and platform.label != NO_PLATFORM:
+        if platform is not None:
             yield _Statement(f"device on {platform.name}", "platform", (platform.label,), platform.score)
         yield _Statement(UNKNOWN, "unknown", (), 0.0)
 

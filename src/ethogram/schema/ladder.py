@@ -62,6 +62,8 @@ class LadderEvidence:
         Number of vendors whose services the device contacts.
     named, has_mac
         Whether the device contacted names that tell vendors, and whether its MAC has an organisation.
+    platform_kinds
+        For each operating system among the platforms, how likely the devices that run it are of each kind.
     """
 
     terms: list[LadderTerm] = field(default_factory=list)
@@ -71,3 +73,4 @@ class LadderEvidence:
     breadth: int = 0
     named: bool = False
     has_mac: bool = False
+    platform_kinds: dict[str, dict[str, float]] = field(default_factory=dict)

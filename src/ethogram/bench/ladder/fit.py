@@ -4,9 +4,10 @@ With prior means w0 and precision r, the weights of vendors maximise
 
     sum over devices of  a log P(true vendor)  -  r/2 |w - w0|^2
 
-where a device whose vendor is no candidate counts as *none of them*; those of kinds maximise the log probability of the
-true kind, summed over the candidates for the vendor. Thresholds maximise right - cost * wrong on the same devices: at
-:data:`SHOWN_COST` for what is shown as probable, at :data:`SURE_COST` for what a device is said to be.
+where a device whose vendor is no candidate counts as *none of them*. Those of platforms maximise the log probability of
+what is publicly known of the product's platforms (:mod:`ethogram.bench.ladder.platforms`), those of kinds the log
+probability of the true kind, summed over the candidates for the vendor. Thresholds maximise right - cost * wrong on the
+same devices: at :data:`SHOWN_COST` for what is shown as probable, at :data:`SURE_COST` for what a device is said to be.
 """
 
 from __future__ import annotations
@@ -23,10 +24,13 @@ from ethogram.identify.ladder import (
     KIND_PRIORS,
     MODEL_PRIORS,
     NONE,
+    PLATFORM_PRIORS,
     VENDOR_PRIORS,
     LadderDecision,
     LadderWeights,
     kind_features,
+    platform_features,
+    platform_shares,
     softmax,
     vector,
     vendor_features,
@@ -34,8 +38,8 @@ from ethogram.identify.ladder import (
 from ethogram.schema import LadderEvidence
 
 __all__ = [
-    "KIND_PRECISION", "SHOWN_COST", "SURE_COST", "VENDOR_PRECISION", "Example", "SameVendor", "fit_weights",
-    "thresholds_for",
+    "KIND_PRECISION", "PLATFORM_PRECISION", "SHOWN_COST", "SURE_COST", "VENDOR_PRECISION", "Example", "SameVendor",
+    "fit_weights", "thresholds_for",
 ]  # fmt: skip
 
 VENDOR_PRECISION, KIND_PRECISION = 2.0, 32.0
@@ -45,7 +49,10 @@ Of 2, 8 and 32, these give the largest log probability of the truth when each si
 selections for vendors and eight of ten for kinds: what tells kinds differs more between sites.
 """
 
-SHOWN_COST = {"vendor": 2.0, "kind": 4.0, "kinds": 2.0, "family": 2.0, "model": 8.0}
+PLATFORM_PRECISION = 2.0
+"""That of vendors: there are too few products with a known platform to choose one."""
+
+SHOWN_COST = {"vendor": 2.0, "kind": 4.0, "kinds": 2.0, "family": 2.0, "model": 8.0, "platform": 2.0}
 """What a wrong label that is shown as probable costs, in right ones: 2, as in the utility of a statement.
 
 One kind alone costs more, since two kinds may be shown instead, and a wrong model hides a family that may be right.
@@ -69,11 +76,14 @@ class Example:
 
 def fit_weights(examples: Sequence[Example], same: SameVendor) -> LadderWeights:
     """Fit all weights; thresholds are left empty."""
+    platform = _fit_platforms(examples, PLATFORM_PRECISION)
+    platform_weights = dict(zip(PLATFORM_PRIORS, platform.tolist(), strict=True))
     vendor_sets = []
     kind_sets = []
     for example in examples:
         vendors, features = vendor_features(example.evidence)
-        kinds, of_kinds = kind_features(example.evidence, vendors)
+        platforms = platform_shares(example.evidence, platform_weights)
+        kinds, of_kinds = kind_features(example.evidence, vendors, platforms)
         true = [i for i, name in enumerate(vendors) if name != NONE and same(name, example.truth.vendor)] or [0]
         vendor_sets.append((features, true if example.truth.vendor else None, example.weight))
         kind_sets.append((of_kinds, kinds.index(example.truth.kind) if example.truth.kind in kinds else None))
@@ -84,6 +94,7 @@ def fit_weights(examples: Sequence[Example], same: SameVendor) -> LadderWeights:
     weights = LadderWeights(
         vendor=dict(zip(VENDOR_PRIORS, vendor.tolist(), strict=True)),
         kind=dict(zip(KIND_PRIORS, kind.tolist(), strict=True)),
+        platform=platform_weights,
     )
     return replace(weights, model=_fit_models(examples))
 
@@ -136,6 +147,28 @@ def _fit_kinds(sets: Sequence[tuple[Floats, int | None, Floats, float]], precisi
     return _minimum(loss, means)
 
 
+def _fit_platforms(examples: Sequence[Example], precision: float) -> Floats:
+    """Weights of a logistic regression over the platforms whose truth is known."""
+    means = vector({}, PLATFORM_PRIORS)
+    features, holds, counts = [np.zeros((0, len(PLATFORM_PRIORS)))], [], []
+    for example in examples:
+        platforms, rows = platform_features(example.evidence)
+        known = [i for i, platform in enumerate(platforms) if platform in example.truth.platforms]
+        features.append(rows[known])
+        holds += [example.truth.platforms[platforms[i]] for i in known]
+        counts += [example.weight] * len(known)
+    table, true, weight = np.concatenate(features), np.array(holds, dtype=float), np.array(counts)
+
+    def loss(weights: Floats) -> tuple[float, Floats]:
+        difference, logits = weights - means, table @ weights
+        value = 0.5 * precision * float(difference @ difference)
+        value += float(weight @ (np.logaddexp(0.0, logits) - true * logits))
+        gradient = precision * difference + (weight * (1.0 / (1.0 + np.exp(-logits)) - true)) @ table
+        return value, gradient
+
+    return _minimum(loss, means)
+
+
 def _fit_models(examples: Sequence[Example]) -> dict[str, float]:
     """Slope and offset of the log odds of an enrolled model, given its vendor and kind."""
     sets = []
@@ -180,6 +213,8 @@ def thresholds_for(
         if true.vendor and decision.families:
             (vendor, kind), p = next(iter(decision.families.items()))
             scored["family"].append((p, same(vendor, true.vendor) and same_kind(kind, true.kind)))
+        scored["platform"] += [(p, true.platforms[label]) for label, p in decision.platforms.items()
+                               if label in true.platforms]  # fmt: skip
         if decision.models:
             label, p = next(iter(decision.models.items()))
             scored["model"].append((p, label == true.model))

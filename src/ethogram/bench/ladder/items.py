@@ -7,7 +7,7 @@ sites are left out of enrolment when their other site is tested.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -15,6 +15,7 @@ from ethogram.bench.corpora.card import Card
 from ethogram.bench.counts.benchmark import CountBenchmark
 from ethogram.bench.counts.items import item_windows
 from ethogram.bench.counts.task import CountTask, count_tasks
+from ethogram.bench.ladder.platforms import platforms_of_product
 from ethogram.identify.library import Identity
 from ethogram.knowledge.tables import Knowledge
 from ethogram.schema import GROUP, IDENTITY, Windows
@@ -50,11 +51,12 @@ CONDITIONS = (
 
 @dataclass(frozen=True)
 class Truth:
-    """What a device is; an empty vendor is one that cannot be scored."""
+    """What a device is; an empty vendor is one that cannot be scored, and so is a platform that is left out."""
 
     model: str
     vendor: str
     kind: str
+    platforms: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass
@@ -139,6 +141,7 @@ def ladder_items(bench: CountBenchmark, cards: Mapping[str, Card], knowledge: Kn
             model,
             "" if vendor in NO_VENDOR else knowledge.vendor(vendor) or vendor,
             PERSONAL.get(model, kind) if coarse == "non-iot" else kind,
+            platforms_of_product(model),
         )
         for model, vendor, kind, coarse in rows.select("model", "vendor", "type", "coarse").iter_rows()
     ]

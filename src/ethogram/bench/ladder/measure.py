@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from ethogram.bench.ladder.fit import SURE_COST, Example, fit_weights, thresholds_for
 from ethogram.bench.ladder.items import CONDITIONS, Condition, LadderItems, Truth
 from ethogram.identify import metrics
-from ethogram.identify.ladder import LadderDecision, LadderWeights
+from ethogram.identify.ladder import LadderDecision, LadderWeights, platform_shares
 from ethogram.identify.ladder_library import LadderLibrary
 from ethogram.knowledge.tables import Knowledge
 from ethogram.pipeline.ladder import DEFAULT_THRESHOLD, LadderJudge
 from ethogram.schema import KINDS, LadderEvidence, LadderVerdict
 
-__all__ = ["LadderMeasurement", "figures", "fit_on", "same_kind"]
+__all__ = ["LadderMeasurement", "figures", "fit_on", "platform_figures", "same_kind"]
 
 SILENT = ("unknown", "platform")
 """Levels that state nothing that could be scored."""
@@ -96,6 +96,24 @@ class LadderMeasurement:
                 judged = [i for i in tested if self.items.truth[i].vendor == vendor]
                 rows += self._rows(site, judged, self.items.enrolled([site], judged, vendor), weights, ())
         return pl.DataFrame(rows, infer_schema_length=None)
+
+    def platform_predictions(self) -> pl.DataFrame:
+        """One row per device and platform about which something is publicly known; see :func:`platform_figures`."""
+        condition = next(c for c in CONDITIONS if c.names and c.mac)
+        rows: list[dict[str, object]] = []
+        for site in self.items.tested_sites:
+            weights, public = self.weights_without(site), self._public(condition)
+            least = weights.thresholds.get("platform", DEFAULT_THRESHOLD)
+            sure = max(least, weights.sure.get("platform", 0.0))
+            for i in self.items.tested(site):
+                truth = self.items.truth[i]
+                rows += [
+                    {"site": site, "network": self.items.networks[i], "model": truth.model, "platform": platform,
+                     "p": p, "shown": p >= least, "sure": p >= sure, "right": truth.platforms[platform]}
+                    for platform, p in platform_shares(public[i], weights.platform).items()
+                    if platform in truth.platforms
+                ]  # fmt: skip
+        return pl.DataFrame(rows)
 
     def weights_without(self, site: str) -> LadderWeights:
         """Weights and thresholds fitted on all other sites; they are kept."""
@@ -295,6 +313,20 @@ def figures(predictions: pl.DataFrame) -> pl.DataFrame:
                 "calibration_error": metrics.calibration_error(scored[f"{level}_p"].to_numpy(), right),
             })  # fmt: skip
     return pl.DataFrame(rows)
+
+
+def platform_figures(predictions: pl.DataFrame) -> dict[str, float]:
+    """Number of claims and devices, shares right and wrong of what is shown and sure, and the calibration error."""
+    right = predictions["right"].to_numpy()
+    result: dict[str, float] = {
+        "claims": predictions.height, "products": predictions["model"].n_unique(),
+        "networks": predictions["network"].n_unique(), "holds": float(right.mean()),
+        "calibration_error": metrics.calibration_error(predictions["p"].to_numpy(), right),
+    }  # fmt: skip
+    for name in ("shown", "sure"):
+        stated = predictions[name].to_numpy()
+        result |= {f"{name}_right": float((stated & right).mean()), f"{name}_wrong": float((stated & ~right).mean())}
+    return result
 
 
 def _interval(hit: NDArray[np.bool_], networks: Sequence[str]) -> tuple[float, float]:
