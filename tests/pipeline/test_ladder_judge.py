@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 
 from ethogram.identify.ladder import KIND_PRIORS, VENDOR_PRIORS, LadderWeights
 from ethogram.identify.ladder_library import LadderLibrary
+from ethogram.identify.library import Library
 from ethogram.knowledge.tables import Knowledge
-from ethogram.pipeline.ladder import LadderJudge, base_kinds, packaged_ladder, with_packaged
+from ethogram.pipeline.ladder import LadderJudge, base_kinds, canonical, packaged_ladder, with_packaged
 from ethogram.pipeline.library import OpenLibrary, open_library
-from ethogram.schema import KINDS, LadderEvidence, LadderTerm, Windows
+from ethogram.schema import GROUP, KINDS, ROLE, SCOPE, LadderEvidence, LadderTerm, Windows
 from ladder_made import counted, facts, windows
 
 LEVELS = ("vendor", "kind", "kinds", "family", "model")
@@ -50,6 +52,29 @@ def test_names_of_dns_alone_name_the_vendor(judge: LadderJudge) -> None:
     rows = [counted(hour, protocol=17, port=53, scope="lan", name="wyzecam.com") for hour in range(5)]
     (verdict,) = judge.verdicts(windows(*rows))
     assert verdict.vendor == "Wyze"
+
+
+def test_a_network_seen_by_dns_alone_is_not_one_product(judge: LadderJudge) -> None:
+    """Questions for names are all that is seen: what little there is must not be near to whatever has little."""
+    entries = [entry for entry in open_library().entries if entry.observed[0].source == "neu_imperial_mud_2019"]
+    library = Library(tuple({entry.identity.label: entry for entry in entries}.values()))
+    names = pl.col("name").is_not_null() & ~pl.col("name").str.contains(GROUP)
+    asked = library.windows().counts.filter(names).with_columns(
+        protocol=pl.lit(17, pl.UInt8), port=pl.lit(53, pl.UInt16), role=pl.lit("client").cast(ROLE),
+        scope=pl.lit("lan").cast(SCOPE), octets_out=pl.lit(60, pl.UInt64), octets_in=pl.lit(120, pl.UInt64),
+    )  # fmt: skip
+    products = judge.products
+    known = [canonical(entry.identity, judge.knowledge) for entry in open_library().entries if entry not in entries]
+    elsewhere = Library(tuple(entry for entry in open_library().entries if entry not in entries))
+    without = LadderJudge(LadderLibrary(products.behaviour_).fit(elsewhere.windows(), known), judge.knowledge)
+    verdicts = without.verdicts(Windows(library.windows().items, asked))
+    stated = [(entry.identity, verdict) for entry, verdict in zip(library.entries, verdicts, strict=True)]
+    assert not [verdict.statement for _, verdict in stated if verdict.level == "model"]
+    named = [(of.vendor, verdict.vendor) for of, verdict in stated if verdict.level in ("vendor", "family")]
+    assert len(named) > len(stated) / 2
+    knowledge = judge.knowledge
+    right = [knowledge.owner(knowledge.vendor(a) or a) == knowledge.owner(knowledge.vendor(b) or b) for a, b in named]
+    assert sum(right) >= 0.9 * len(named), named
 
 
 def test_a_printer_is_told_by_what_it_serves_and_announces(judge: LadderJudge) -> None:
