@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import polars as pl
 import pytest
 
 from ethogram.config import AlertSettings
 from ethogram.errors import InputError, UsageError
-from ethogram.schema import ALERT_KINDS, AlertPass, AlertSighting, DueDevice, ServiceHealth
+from ethogram.schema import ALERT_KINDS, COUNTS, AlertPass, AlertSighting, DueDevice, ServiceHealth
 from ethogram.serve.alert_rules import AlertRules, ServiceState
 from ethogram.serve.store import Store
 from serve.store_rows import HOUR, START, document, judge, see, sighting
@@ -396,3 +397,86 @@ def test_kinds_fit_their_columns_and_say_when_they_are_raised() -> None:
     for name, kind in ALERT_KINDS.items():
         assert len(name) <= 32
         assert "Closed" in kind.meaning and "{count}" in kind.many
+
+
+# Behaviour
+
+
+def counted(day: int, *rows: tuple[int, int, int, int]) -> pl.DataFrame:
+    """Counts of some hours of a day: hour, port, flows, and packets of each direction."""
+    return COUNTS.conform(pl.DataFrame([
+        {"device": "", "time": START + day * DAY + hour * HOUR, "protocol": 6, "port": port, "role": "client",
+         "scope": "wan", "answered": port == 443, "name": "example.com" if port == 443 else None, "flows": flows,
+         "octets_out": 60 * packets, "octets_in": 60 * packets, "packets_out": packets, "packets_in": packets,
+         "duration_ms": 10}
+        for hour, port, flows, packets in rows
+    ]))  # fmt: skip
+
+
+def usual_day(day: int) -> pl.DataFrame:
+    return counted(day, *((hour, 443, 4, 40) for hour in range(24)))
+
+
+def behaviour_state(tables: Mapping[str, list[pl.DataFrame]]) -> ServiceState:
+    def counts(devices: Sequence[DueDevice], since: datetime) -> pl.DataFrame:
+        parts = [table.with_columns(device=pl.lit(device.id)).filter(pl.col("time") >= since)
+                 for device in devices for table in tables[device.names[0][0]]]  # fmt: skip
+        return pl.concat([COUNTS.empty(), *parts])
+
+    return ServiceState(counts=counts)
+
+
+def test_a_device_that_leaves_its_profile_and_returns_to_it(open_store: Open) -> None:
+    store = open_store()
+    scanning = counted(7, (3, 23, 6000, 6000))
+    tables = {name: [usual_day(day) for day in range(9)] for name in ("10.0.0.2", "10.0.0.3")}
+    state, watch = behaviour_state(tables), rules(store)
+
+    def until(time: datetime) -> None:
+        see(store, *(sighting(name, START, last=time) for name in tables))
+        watch.run(state)
+
+    until(START + 7 * DAY + 2 * HOUR)
+    assert texts(store, "outside profile") == []
+    tables["10.0.0.2"].append(scanning)
+    until(START + 7 * DAY + 4 * HOUR)
+    (row,) = store.alerts(kind="outside profile").rows
+    assert (row.device_name, row.severity, row.count) == ("10.0.0.2", "warning", 1)
+    assert row.text.startswith("outside the profile (TCP client wan): 6,000 flows from the device in 60 min; limit 200")
+    assert "TCP/23 client wan: 12,000 packets, 720,000 octets" in row.evidence
+    until(START + 7 * DAY + 6 * HOUR)  # nothing new: the alert stays, and is not counted again
+    assert [each.count for each in store.alerts(kind="outside profile", state="open").rows] == [1]
+    until(START + 8 * DAY + 6 * HOUR)
+    assert texts(store, "outside profile") == []
+
+
+def test_a_flood_of_a_usual_service_is_an_unusual_volume(open_store: Open) -> None:
+    store = open_store()
+    tables = {"10.0.0.2": [usual_day(day) for day in range(8)] + [counted(7, (3, 443, 4, 90_000))]}
+    see(store, sighting("10.0.0.2", START, last=START + 7 * DAY + 4 * HOUR))
+    rules(store).run(behaviour_state(tables))
+    assert texts(store, "outside profile") == []
+    (text,) = texts(store, "unusual volume")
+    assert text.startswith("TCP/443 client wan example.com: 90,040 packets from the device in 60 min; limit 400")
+
+
+def test_a_young_device_is_not_judged_by_its_profile(open_store: Open) -> None:
+    store = open_store()
+    tables = {"10.0.0.2": [usual_day(day) for day in range(5)] + [counted(4, (3, 23, 6000, 6000))]}
+    see(store, sighting("10.0.0.2", START, last=START + 4 * DAY + 4 * HOUR))
+    rules(store).run(behaviour_state(tables))
+    assert texts(store, "outside profile") == []
+
+
+def test_more_devices_than_a_pass_looks_at_are_left_for_the_next(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ethogram.serve.alert_rules.MOST_WATCHED", 2)
+    store = open_store()
+    names = [f"10.0.0.{i}" for i in range(2, 7)]
+    tables = {name: [usual_day(day) for day in range(8)] + [counted(7, (3, 23, 6000, 6000))] for name in names}
+    see(store, *(sighting(name, START, last=START + 7 * DAY + 4 * HOUR) for name in names))
+    watch, state = rules(store), behaviour_state(tables)
+    for expected in (2, 4, 5, 5):
+        watch.run(state)
+        assert store.alerts(kind="outside profile").total == expected

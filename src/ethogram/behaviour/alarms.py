@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from ethogram.behaviour.learn import least_limit
-from ethogram.behaviour.match import rule_traffic
+from ethogram.behaviour.match import TOTAL, rule_traffic
 from ethogram.config import MonitorSettings
 from ethogram.schema import DIRECTION, METRICS, BehaviourProfile, MonitorAlarm, MonitorExcess, Period
 
@@ -67,7 +67,12 @@ def excesses(
         usual=pl.col("usual").fill_null(0.0),
         limit=pl.coalesce("limit", pl.when(bounded).then("least").otherwise(float("inf"))),
     )
-    return joined.filter(pl.col("value") > pl.col("limit")).drop("least").sort("device", "time", *_KEY[1:])
+    above = joined.filter(pl.col("value") > pl.col("limit")).drop("least").sort("device", "time", *_KEY[1:])
+    # The sum of a day stays above its limit until midnight: the epoch that passes it counts, with the whole sum.
+    same_day = [*_KEY, pl.col("time").dt.date()]
+    first = (pl.col("period") == "epoch") | (pl.col("time") == pl.col("time").min().over(same_day))
+    whole = pl.when(pl.col("period") == "day").then(pl.col("value").max().over(same_day)).otherwise("value")
+    return above.with_columns(value=whole, first=first).filter("first").drop("first")
 
 
 def find_alarms(
@@ -86,7 +91,8 @@ def find_alarms(
     epoch = timedelta(seconds=settings.epoch_s)
     for _, rows in above.group_by("number", maintain_order=True):
         device, start, end = rows["device"][0], rows["time"][0], rows["time"][-1]
-        there = outside.filter((pl.col("device") == device) & pl.col("time").is_between(start, end))
+        begin = start.replace(hour=0, minute=0, second=0) if (rows["period"] == "day").any() else start
+        there = outside.filter((pl.col("device") == device) & pl.col("time").is_between(begin, end))
         found = _excesses(rows, settings.epoch_s)
         services = _services(there)
         alarms.append(MonitorAlarm(
@@ -97,7 +103,8 @@ def find_alarms(
 
 
 def _excesses(rows: pl.DataFrame, epoch_s: int) -> list[MonitorExcess]:
-    best = rows.with_columns(ratio=pl.col("value") / pl.col("limit")).sort("ratio", descending=True)
+    whole, ratio = pl.col("rule") == TOTAL, pl.col("value") / pl.col("limit")  # a single rule explains more
+    best = rows.with_columns(whole=whole, ratio=ratio).sort("whole", "ratio", descending=[False, True])
     best = best.unique(_KEY, keep="first", maintain_order=True).head(MOST_EXCESSES)
     return [
         MonitorExcess(

@@ -7,8 +7,9 @@ become one rule for any port, or any name, if they are many: peer-to-peer traffi
 
 Limits
 ------
-For each rule, direction and volume (flows, packets, octets) let ``m`` be the largest value of an epoch, or the sum, on
-each of ``n`` days, and ``z = log(1 + m)``. The limit is the upper prediction limit of a further day::
+For each rule, and all traffic together, each direction and volume (flows, packets, octets) let ``m`` be the largest
+value of an epoch, or the sum, on each of ``n`` days, and ``z = log(1 + m)``. The limit is the upper prediction limit of
+a further day::
 
     exp(mean(z) + t * max(sd(z), spread) * sqrt(1 + 1/n)) - 1,  t = quantile of Student's t, n - 1 degrees of freedom
 
@@ -148,7 +149,7 @@ def _limits(
     matched = matched.with_columns(unique=unique).join(general, on=["device", "rule"], how="left")
     left_out = pl.col("unique") & pl.col("general").is_null() & pl.col("inside")
     held = matched.filter(left_out).with_columns(inside=False, rule=outside_kind())
-    rows = rule_traffic(pl.concat([matched, held]), "day")
+    rows = pl.concat([rule_traffic(matched, "day"), rule_traffic(held, "day", total=False)])
     return volume_limits(rows, days, settings)
 
 

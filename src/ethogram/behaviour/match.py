@@ -16,7 +16,7 @@ import polars as pl
 
 from ethogram.schema import DIRECTION, METRICS, ROLE, RULE_TRAFFIC, SCOPE, TCP, UDP, BehaviourProfile
 
-__all__ = ["MATCHED", "by_direction", "match_services", "outside_kind", "rule_traffic", "service_text"]
+__all__ = ["MATCHED", "TOTAL", "by_direction", "match_services", "outside_kind", "rule_traffic", "service_text"]
 
 _FORMS = ((True, True), (False, True), (True, False), (False, False))
 """Whether rules have a port and a name, the most specific form first."""
@@ -24,6 +24,8 @@ _RULE_SCHEMA = {
     "device": pl.String(), "protocol": pl.UInt8(), "port": pl.UInt16(), "role": ROLE, "scope": SCOPE,
     "name": pl.String(), "matched": pl.String(),
 }  # fmt: skip
+TOTAL = "all traffic"
+"""The rule that has the traffic of all others."""
 _DETAIL = ["protocol", "port", "role", "scope", "name"]
 MATCHED = [*RULE_TRAFFIC.names, *_DETAIL]
 """Columns of matched traffic: by rule and direction, with the service and the other end."""
@@ -100,10 +102,18 @@ def _transport() -> pl.Expr:
     )  # fmt: skip
 
 
-def rule_traffic(matched: pl.DataFrame, *further: str) -> pl.DataFrame:
-    """Volumes by device, epoch, rule and direction (:data:`ethogram.schema.RULE_TRAFFIC`), and further columns."""
+def rule_traffic(matched: pl.DataFrame, *further: str, total: bool = True) -> pl.DataFrame:
+    """Volumes by device, epoch, rule and direction (:data:`ethogram.schema.RULE_TRAFFIC`), and further columns.
+
+    With ``total``, the sum of each direction is another rule, :data:`TOTAL`: it varies less than its parts, so that a
+    flood in a rule with wide limits is seen in it.
+    """
     key = [*RULE_TRAFFIC.names[:5], *further]
-    return matched.group_by(key).agg(pl.col(METRICS).sum())
+    rows = matched.group_by(key).agg(pl.col(METRICS).sum())
+    if not total:
+        return rows
+    whole = rows.with_columns(inside=pl.lit(value=True), rule=pl.lit(TOTAL)).group_by(key).agg(pl.col(METRICS).sum())
+    return pl.concat([rows, whole.select(rows.columns)])
 
 
 def _rule_tables(profiles: Mapping[str, BehaviourProfile]) -> dict[tuple[bool, bool], pl.DataFrame]:

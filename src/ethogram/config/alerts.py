@@ -29,6 +29,19 @@ class AlertSettings(Settings):
     )
     rest_s: float = Field(default=3600.0, gt=0, description="a counter of losses rests after this time")
     disk_octets: int = Field(default=1 << 30, ge=0, description="free space on the disk below which there is an alert")
+    profile_days: int = Field(
+        default=14, ge=2, le=90, description="days before today that the profile of a device is learnt from"
+    )
+    profile_least_days: int = Field(
+        default=5, ge=2, description="a device with traffic on fewer days is not judged by its profile"
+    )
+    profile_alarms: float = Field(
+        default=1.0, gt=0, description="alarms per device and month that limits of volume allow if nothing changes"
+    )
+    profile_packets: float = Field(
+        default=400.0, ge=0,
+        description="limits of an hour are not below this many packets, half as many flows and 1,500 times the octets",
+    )  # fmt: skip
     repeat_s: float = Field(
         default=86_400.0, ge=0, description="a cause that ends and returns within this time opens its alert again"
     )

@@ -64,6 +64,16 @@ ALERT_KINDS: dict[str, AlertKind] = {
         "Unusual device", "warning", "device", "{count} devices do not behave like their labels",
         "A device no longer behaves like its label. Closed when it does again.",
     ),
+    "outside profile": AlertKind(
+        "Outside its profile", "warning", "device", "{count} devices do what they never did",
+        "In an hour, or since midnight UTC, a device has much traffic of services or with other ends that it did not "
+        "have in `profile_days`. Closed on a day without.",
+    ),
+    "unusual volume": AlertKind(
+        "Unusual volume", "warning", "device", "{count} devices have far more traffic than usual",
+        "In an hour, or since midnight UTC, a device has far more traffic of a usual service than on other days. "
+        "Closed on a day without.",
+    ),
     "unknown device": AlertKind(
         "Unknown device", "info", "device", "{count} devices stay unknown",
         "A device with traffic is unknown for longer than `unknown_s`. Closed when something is stated about it.",

@@ -16,12 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from ethogram.config import AlertSettings
-from ethogram.schema import AlertPass, AlertSighting, DeviceRow, DueDevice, EventRow, ServiceHealth
+from ethogram.schema import AlertPass, AlertSighting, DeviceRow, DueDevice, EventRow, MonitorAlarm, ServiceHealth
+from ethogram.serve.behaviour_watch import BehaviourWatch, CountsOf
 from ethogram.serve.store import Store
 
 __all__ = ["AlertRules", "ServiceState"]
 
 PART, PARTS = 1000, 10
+MOST_WATCHED = 200
+"""Devices whose behaviour is looked at in one pass."""
+LOOK = timedelta(hours=1)
+"""Time of the data between two looks at the behaviour of devices."""
+BEHAVIOUR = ("outside profile", "unusual volume")
 MOST_TRACKED, MOST_SILENT = 1000, 200
 ALERTING = frozenset({"probable", "repeated"})
 """Causes of a changed statement that raise an alert; others refine the same, or follow from a change by the user."""
@@ -47,6 +53,8 @@ class ServiceState:
         Gives the days with traffic of some devices in their latest days, by id.
     window_days
         How many days that are.
+    counts
+        Reads stored counts of devices; None: their behaviour is not looked at.
     """
 
     health: Sequence[ServiceHealth] = ()
@@ -54,6 +62,7 @@ class ServiceState:
     folder: Path | None = None
     active_days: Callable[[Sequence[DueDevice]], Mapping[str, int]] = field(default=lambda _: {})
     window_days: int = 7
+    counts: CountsOf | None = None
 
 
 class AlertRules:
@@ -78,6 +87,7 @@ class AlertRules:
         self._store, self._settings = store, settings or AlertSettings()
         self._started = datetime.now(tz=UTC)
         self._looked = self._compared = float("-inf")
+        self._behaviour = BehaviourWatch(self._settings)
 
     def run(self, service: ServiceState, now: datetime | None = None) -> int:
         """One pass; returns the number of new alerts.
@@ -96,6 +106,7 @@ class AlertRules:
         found.read_events()
         if look:
             found.look_at_devices(service)
+            found.look_at_behaviour(service, self._behaviour)
             found.look_at_service(service)
             if time.monotonic() - self._compared >= self._settings.conflict_s / 6:
                 found.look_at_conflicts()
@@ -245,6 +256,45 @@ class _Pass:
         sizes = {group.id: max(len(group.devices), before.get(group.id, 0)) for group in groups}
         self._ended += [("unknown group", id_) for id_ in before if id_ not in sizes]
         self._state["groups"] = sizes
+
+    def look_at_behaviour(self, service: ServiceState, watch: BehaviourWatch) -> None:
+        """Devices with traffic since the last look, at most some in one pass, against their own past."""
+        if service.counts is None or self._clock is None:
+            return
+        stored: dict[str, Any] = self._state.get("behaviour", {})
+        after = datetime.fromisoformat(stored["after"]) if stored else self._clock - LOOK
+        last_id = stored.get("id")  # set if the last pass left devices for this one
+        if stored and last_id is None and self._clock - after < LOOK:
+            return
+        until = datetime.fromisoformat(stored["until"]) if last_id is not None else self._clock
+        devices = self._store.fell_silent(after, until, limit=MOST_WATCHED, after_id=last_id)
+        since = datetime.fromisoformat(stored["since"]) if stored else after
+        rows = self._store.rows([device.id for device in devices])
+        for id_, alarm in watch.look(devices, service.counts, self._clock).items():
+            self._judge_behaviour(rows.get(id_), alarm, since)
+        full = len(devices) >= MOST_WATCHED
+        self._state["behaviour"] = {
+            "after": (devices[-1].last_seen if full else until).isoformat(), "id": devices[-1].id if full else None,
+            "until": until.isoformat(), "since": (since if full else until).isoformat(),
+        }  # fmt: skip
+        if not full:
+            silent = self._clock - timedelta(days=1)
+            for kind in BEHAVIOUR:
+                known = [subject for subject in self._store.open_subjects(kind) if subject]
+                seen = self._store.rows(known)
+                self._ended += [(kind, id_) for id_ in known if id_ not in seen or seen[id_].last_seen < silent]
+
+    def _judge_behaviour(self, row: DeviceRow | None, alarm: MonitorAlarm | None, since: datetime) -> None:
+        """Raise what is new since the last look; end what is not the case on this day."""
+        if row is None or row.state == "ignored":
+            self._counters["merged or ignored"] += 1
+            return
+        inside = alarm is not None and all(each.inside for each in alarm.excesses)
+        kind = "" if alarm is None else BEHAVIOUR[1] if inside else BEHAVIOUR[0]
+        self._ended += [(other, row.id) for other in BEHAVIOUR if other != kind]
+        if alarm is not None and alarm.end > since:
+            evidence = (*(each.reason for each in alarm.excesses[1:4]), *alarm.services)
+            self._raised.append(AlertSighting(kind, row.id, alarm.reason, evidence, row.id, row.name))
 
     def look_at_conflicts(self) -> None:
         """Names, addresses and MACs that are used twice for some time."""

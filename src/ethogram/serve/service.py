@@ -369,7 +369,7 @@ class Service:
         try:
             self._alerts.run(ServiceState(
                 [health for health in self.health() if health.part != "alerts"], self._losses, self.folder,
-                self._active_days, self._settings.judge.window_days,
+                self._active_days, self._settings.judge.window_days, self._counts_since,
             ))  # fmt: skip
         except EthogramError as error:
             part.set("degraded", str(error))
@@ -397,6 +397,10 @@ class Service:
         counts = self._judge.counts.of_devices(devices)
         days = counts.group_by("device").agg(pl.col("time").dt.date().n_unique())
         return {str(device): int(number) for device, number in days.iter_rows()}
+
+    def _counts_since(self, devices: Sequence[DueDevice], since: datetime) -> pl.DataFrame:
+        """Stored counts of devices from a time on."""
+        return COUNTS.empty() if self._judge is None else self._judge.counts.of_devices(devices, since)
 
     def judge_apart(self, store: Store) -> Judge:
         """A judge over this store and the stored counts that reads no segments, for commands beside the service."""
