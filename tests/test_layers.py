@@ -74,6 +74,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "sqlalchemy": ("serve/store/",),
     "alembic": ("serve/store/",),
     "paho": ("serve/sinks/mqtt.py",),
+    "stix2": ("export/stix.py",),
 }
 FORBIDDEN = {"pickle", "joblib", "marshal", "shelve", "dill", "cloudpickle"}
 

@@ -11,13 +11,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pydantic
 import pytest
 
 from custom_flow_twin import P, capture
 from ethogram.cli import main
 from ethogram.cli.export import Format
 from ethogram.errors import ConfigurationError
-from ethogram.export import csv_table, ecs, homeassistant, prometheus_sd, registry
+from ethogram.export import csv_table, ecs, homeassistant, ocsf, prometheus_sd, registry, stix
 from ethogram.export.registry import EXPORTS, ExportData, ExportOptions, load_export
 from ethogram.schema import AlertPass, AlertSighting, ExportedDevice, SinkEvent
 from ethogram.serve.exported import stored_alerts, stored_devices
@@ -104,6 +105,54 @@ def test_ecs_documents_have_the_fields_of_the_schema_alone() -> None:
         "event.kind: 'guess' is not one of ['alert', 'asset', 'enrichment', 'event', 'metric', 'state', "
         "'pipeline_error', 'signal']", "made.up: unknown field", "host.ip: not a list",
     ]  # fmt: skip
+
+
+def ocsf_problems(document: dict[str, Any], model: type[pydantic.BaseModel]) -> list[str]:
+    """Fields of a document that the model of pydantic-ocsf does not know, also in the objects of it."""
+    def unknown(record: object, place: str) -> list[str]:
+        if isinstance(record, list):
+            return [each for item in record for each in unknown(item, place)]
+        if not isinstance(record, pydantic.BaseModel):
+            return []
+        found = [f"{place}{name}" for name in record.model_extra or {}]
+        return found + [each for name in record.model_fields_set & set(type(record).model_fields)
+                        for each in unknown(getattr(record, name), f"{place}{name}.")]  # fmt: skip
+    # The models have the two values that all types share; those of devices are listed here (OCSF 1.7, object device).
+    if "device" in document:
+        assert document["device"]["type_id"] in {*range(16), 99}
+        document = document | {"device": document["device"] | {"type_id": 99}}
+    return unknown(model.model_validate(document), "")
+
+
+def test_ocsf_documents_are_those_of_the_schema() -> None:
+    from ocsf.v1_7_0.events import DetectionFinding, InventoryInfo
+
+    camera, bare, alert = (json.loads(line) for line in text(ocsf).splitlines())
+    for made, model in ((camera, InventoryInfo), (bare, InventoryInfo), (alert, DetectionFinding)):
+        assert ocsf_problems(made, model) == []
+        assert made["metadata"]["version"] == ocsf.VERSION
+    assert ocsf_problems(alert | {"colour": "red"}, DetectionFinding) == ["colour"]
+    assert (camera["device"]["type_id"], bare["device"]["type_id"]) == (7, 0)
+    assert (alert["severity_id"], alert["type_uid"]) == (5, 200401)
+    with pytest.raises(pydantic.ValidationError):
+        ocsf_problems({**camera, "severity_id": 77}, InventoryInfo)
+
+
+def test_stix_is_parsed_and_ids_stay_the_same() -> None:
+    import stix2
+
+    bundle = stix2.parse(text(stix), allow_custom=False)
+    by_type: dict[str, list[Any]] = {}
+    for each in bundle.objects:
+        by_type.setdefault(each["type"], []).append(each)
+    assert {kind: len(each) for kind, each in by_type.items()} == {
+        "identity": 1, "infrastructure": 2, "mac-addr": 1, "ipv4-addr": 1, "ipv6-addr": 1, "relationship": 3, "note": 1,
+    }  # fmt: skip
+    ids = {each["id"] for each in bundle.objects}
+    assert {each["target_ref"] for each in by_type["relationship"]} <= ids
+    assert by_type["note"][0]["object_refs"][0] in ids
+    later = stix2.parse(text(stix, replace(DATA, time=NOW + timedelta(days=1))))
+    assert {each["id"] for each in later.objects} == ids
 
 
 @pytest.fixture(scope="module")

@@ -37,12 +37,15 @@ class Format(StrEnum):
     ECS = "ecs"
     HOMEASSISTANT = "homeassistant"
     MUD = "mud"
+    OCSF = "ocsf"
     PROMETHEUS_SD = "prometheus-sd"
+    STIX = "stix"
 
 
 @with_reading_options()
 def command(
-    form: Annotated[Format, typer.Argument(metavar="FORMAT", help="csv, ecs, homeassistant, mud or prometheus-sd.")],
+    form: Annotated[Format, typer.Argument(metavar="FORMAT", help="csv, ecs, homeassistant, mud, ocsf, "
+                                          "prometheus-sd or stix.")],
     inputs: Annotated[
         list[str] | None,
         typer.Argument(metavar="[IN]...", help="Inputs as for 'ethogram identify'; without any, the live service's "

@@ -112,7 +112,9 @@ EXPORTS: dict[str, ExportFormat] = {
     "ecs": ExportFormat("JSON lines in the Elastic Common Schema", "ecs", (".jsonl", ".ndjson", ".json")),
     "homeassistant": ExportFormat("MQTT discovery of Home Assistant", "homeassistant", (".jsonl", ".ndjson", ".json")),
     "mud": ExportFormat("MUD files (RFC 8520), one for each device", "mud", (".json",), "services"),
+    "ocsf": ExportFormat("JSON lines in the Open Cybersecurity Schema", "ocsf", (".jsonl", ".ndjson", ".json")),
     "prometheus-sd": ExportFormat("targets for the file discovery of Prometheus", "prometheus_sd", (".json",)),
+    "stix": ExportFormat("a bundle of STIX 2.1", "stix", (".json",), needs=("stix2", "stix")),
 }
 """All formats by their names."""
 
