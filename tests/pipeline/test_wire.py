@@ -71,7 +71,7 @@ def test_what_is_there_and_what_flows_use_and_lack(export: Path) -> None:
     assert templates[257].ignored == "no source and destination address"
     assert [field["name"] for field in templates[300].fields] == ["scope system", "samplerId", "samplerRandomInterval"]
     assert any("sampling 1:100 (sampler 3)" in line for line in domain.advice)
-    assert any("same flow may come twice" in line for line in domain.advice)
+    assert any("same flow may be exported twice" in line for line in domain.advice)
     for accounting in report.accountings.values():
         accounting.check()
     assert report.accountings["flows"].used == 2
