@@ -9,8 +9,10 @@ from ethogram.config import ExporterSettings
 from ethogram.fingerprint.represent import weigh
 from ethogram.fingerprint.similarity import similarity
 
-__all__ = ["DeviceState", "EndedWindow", "Profile"]
+__all__ = ["STABLE", "DeviceState", "EndedWindow", "Profile"]
 
+STABLE = ("converged", "change")
+"""Why a window ended, when it ended because its fingerprint was stable."""
 Weights = dict[str, int | float]
 
 
@@ -84,9 +86,8 @@ class DeviceState:
         self.last_epoch = epoch
         compared = self._compare(settings)
         n = len(self.epochs)
-        flows = sum(sum(each.flows.values()) for each in self.profiles)
         # Converge only right after a comparison: with halves, a window of odd length is not compared.
-        if compared and self.run >= settings.runs and n >= settings.min_epochs and flows >= settings.min_flows:
+        if compared and self.run >= settings.runs and n >= settings.min_epochs and self._flows >= settings.min_flows:
             exports += self._converged(settings)
         elif n >= settings.max_epochs:
             exports += self.leave("unconverged")
@@ -112,6 +113,11 @@ class DeviceState:
         export = EndedWindow(self.device, tuple(self.epochs), status, self.last_similarity, visible)
         self.epochs, self.profiles, self.run, self.last_similarity = [], [], 0, None
         return [export]
+
+    @property
+    def _flows(self) -> int:
+        """Flows of the open window."""
+        return sum(sum(each.flows.values()) for each in self.profiles)
 
     def _compare(self, settings: ExporterSettings) -> bool:
         """Compare the window with itself without its last epoch, or its halves, if its length allows."""

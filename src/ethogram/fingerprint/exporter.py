@@ -17,7 +17,7 @@ from ethogram.config import BoundSettings, CountSettings, ExporterSettings
 from ethogram.errors import ConfigurationError
 from ethogram.fingerprint.bound import DEVICES, bound_keys, drop_devices, level, sizes_of
 from ethogram.fingerprint.count import cap_services, merge_counts, sorted_rows, split_fate
-from ethogram.fingerprint.device import DeviceState, EndedWindow, Profile
+from ethogram.fingerprint.device import STABLE, DeviceState, EndedWindow, Profile
 from ethogram.fingerprint.gather import count_block
 from ethogram.fingerprint.key import with_service
 from ethogram.schema import COUNTS, FINGERPRINT, TIME, Accounting
@@ -307,6 +307,23 @@ class FingerprintExporter:
             return []
         ready = self._dated(counts)
         return self._ended(ready, int(ready["epoch"].max()), export_open=True)  # type: ignore[arg-type]
+
+    def stable_devices(self, counts: pl.DataFrame) -> set[str]:
+        """Devices with a window of :meth:`ended_windows` that is stable and visible; their later epochs are skipped.
+
+        Parameters
+        ----------
+        counts
+            Form :data:`ethogram.schema.COUNTS`, sorted by key.
+        """
+        states: dict[str, DeviceState] = {}
+        stable: set[str] = set()
+        for epoch, device, profile in profiles_of(self._dated(counts), self.settings) if counts.height else ():
+            if device not in stable:
+                ended = states.setdefault(device, DeviceState(device)).advance(epoch, profile, self.settings)
+                if any(window.visible and window.status in STABLE for window in ended):
+                    stable.add(device)
+        return stable
 
     def _ended(self, ready: pl.DataFrame, last: int, *, export_open: bool) -> list[EndedWindow]:
         """Run the state machine of each device over its epochs up to the last one of any device."""

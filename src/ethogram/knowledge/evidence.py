@@ -11,8 +11,10 @@ and says little about any of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import groupby
 from math import log1p
+from operator import itemgetter
 
 import polars as pl
 
@@ -32,6 +34,8 @@ from ethogram.schema.service_words import service_words
 
 __all__ = ["PRESENCE_POWER", "collect_evidence"]
 
+_Name = tuple[str, float, int, int]
+"""Name, presence, hours in which it was contacted, and devices that contacted it."""
 MOST_NAMES = 512
 """Names considered of a device, those of the most hours first."""
 PRESENCE_POWER = 0.25
@@ -164,17 +168,18 @@ def _add_names(evidence: list[LadderEvidence], windows: Windows, lookup: _Lookup
         .filter(pl.col("rank") < MOST_NAMES)
     )
     total = max(len(windows), 1)
-    for (item,), names in rows.group_by("item", maintain_order=True):
-        _add_names_of(evidence[int(str(item))], names, lookup, total)
+    of_items = rows.select("item", "name", "presence", "present", "devices").iter_rows()
+    for item, names in groupby(of_items, key=itemgetter(0)):
+        _add_names_of(evidence[item], (row[1:] for row in names), lookup, total)
 
 
-def _add_names_of(item: LadderEvidence, names: pl.DataFrame, lookup: _Lookup, devices: int) -> None:
+def _add_names_of(item: LadderEvidence, names: Iterable[_Name], lookup: _Lookup, devices: int) -> None:
     """Terms of the names of one item; each label keeps the name of the largest presence."""
     telling = 0
     best: dict[tuple[str, str, str], LadderTerm] = {}
     number: dict[str, int] = {}
     vendors: set[str] = set()
-    for name, presence, present, asking in names.select("name", "presence", "present", "devices").iter_rows():
+    for name, presence, present, asking in names:
         facts, words = lookup.name(name)
         text = f"contacts {name} in {presence:.0%} of its hours" if present > 1 else f"contacts {name}"
         of_vendor = {fact.value: fact.weight for fact in reversed(facts) if fact.subject == "vendor"}

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
+from itertools import islice
 from typing import Literal
 
 import polars as pl
@@ -153,7 +154,7 @@ class LadderJudge:
 
     def verdict(self, item: LadderEvidence, decision: LadderDecision) -> LadderVerdict:
         """The answer for one item, with the facts behind it."""
-        families = {f"{v}{SEPARATOR}{k}": p for (v, k), p in decision.families.items()}
+        families = {f"{v}{SEPARATOR}{k}": p for (v, k), p in islice(decision.families.items(), TOP)}
         candidates: tuple[tuple[LadderLevel, Mapping[str, float], Callable[[str], str]], ...] = (
             ("kind", decision.kinds, kind_name), ("vendor", decision.vendors, self.knowledge.vendor_name),
             ("platform", decision.platforms, self.knowledge.vendor_name), ("family", families, self._family_name),
@@ -162,7 +163,7 @@ class LadderJudge:
         levels: list[LevelVerdict] = []
         likeliest = next((vendor for vendor, p in decision.vendors.items() if p >= LIKELY), "")
         for level, probabilities, name in candidates:
-            top = {label: p for label, p in list(probabilities.items())[:TOP] if p >= LEAST_SHOWN}
+            top = {label: p for label, p in islice(probabilities.items(), TOP) if p >= LEAST_SHOWN}
             if top:
                 label, score = next(iter(top.items()))
                 levels.append(LevelVerdict(

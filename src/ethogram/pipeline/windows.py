@@ -9,7 +9,7 @@ from typing import Literal
 import polars as pl
 
 from ethogram.config import ExporterSettings
-from ethogram.fingerprint.device import EndedWindow
+from ethogram.fingerprint.device import STABLE, EndedWindow
 from ethogram.fingerprint.exporter import FingerprintExporter
 from ethogram.pipeline.fingerprints import windows_from_counts, windows_from_fingerprints
 from ethogram.schema import COUNTS, ITEM, ITEM_COUNTS, Windows
@@ -17,10 +17,6 @@ from ethogram.schema import COUNTS, ITEM, ITEM_COUNTS, Windows
 __all__ = ["STABLE", "ObservedWindows", "Per", "export_counts", "regroup", "settled_devices", "stable_windows"]
 
 Per = Literal["device", "fingerprint", "epoch"]
-
-
-STABLE = ("converged", "change")
-"""Why a window ended, when it ended because its fingerprint was stable."""
 
 
 @dataclass(frozen=True)
@@ -102,4 +98,4 @@ def stable_windows(counts: pl.DataFrame) -> list[EndedWindow]:
 
 def settled_devices(counts: pl.DataFrame) -> set[str]:
     """Devices of which a fingerprint converges; counts as for :func:`stable_windows`."""
-    return {window.device for window in stable_windows(counts)}
+    return FingerprintExporter(max_devices=None).stable_devices(counts)

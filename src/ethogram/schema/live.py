@@ -6,6 +6,7 @@ safe (:mod:`ethogram._text`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -589,7 +590,7 @@ class Judgement:
     verdict: dict[str, Any]
     provisional: bool
     due: datetime | None
-    hours: tuple[tuple[datetime, int], ...] = ()
+    hours: Iterable[tuple[datetime, int]] = ()
 
 
 @dataclass(frozen=True, slots=True)

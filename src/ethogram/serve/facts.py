@@ -23,7 +23,9 @@ from ethogram.errors import InputError
 from ethogram.fingerprint.count import merge_counts, sort_counts
 from ethogram.schema import COUNTS
 
-__all__ = ["CountFacts", "Hours", "SpanFile", "midnight_before", "octets_by_hour"]
+__all__ = [
+    "CountFacts", "DeviceHours", "Hours", "SpanFile", "hours_of_devices", "midnight_before", "octets_by_hour",
+]  # fmt: skip
 
 Hours = tuple[tuple[datetime, int], ...]
 """Octets of hours, in order."""
@@ -227,15 +229,43 @@ class CountFacts:
         self._problems = dict(list(self._problems.items())[-99:]) | {path: text}
 
 
-def octets_by_hour(counts: pl.DataFrame) -> dict[str, Hours]:
-    """Octets in both directions by device and hour; from counts (:data:`ethogram.schema.COUNTS`)."""
-    totals = counts.group_by("device", pl.col("time").dt.truncate("1h")).agg(
+class DeviceHours:
+    """Octets of the hours of one device, in order; the rows of a table are read when they are wanted.
+
+    Parameters
+    ----------
+    table
+        ``device``, ``time``, ``octets``, sorted.
+    start, length
+        Rows of the device.
+    """
+
+    def __init__(self, table: pl.DataFrame, start: int, length: int) -> None:
+        self._table, self._start, self._length = table, start, length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[tuple[datetime, int]]:
+        yield from self._table.slice(self._start, self._length).select("time", "octets").iter_rows()
+
+
+def hours_of_devices(counts: pl.DataFrame) -> dict[str, DeviceHours]:
+    """Octets in both directions by device and hour, of counts (:data:`ethogram.schema.COUNTS`)."""
+    table = counts.group_by("device", pl.col("time").dt.truncate("1h")).agg(
         octets=pl.col("octets_out").sum() + pl.col("octets_in").sum()
-    )
-    hours: dict[str, list[tuple[datetime, int]]] = {}
-    for device, hour, octets in totals.sort("device", "time").iter_rows():
-        hours.setdefault(device, []).append((hour, octets))
-    return {device: tuple(rows) for device, rows in hours.items()}
+    ).sort("device", "time")  # fmt: skip
+    spans = table.group_by("device", maintain_order=True).agg(pl.len().alias("length"))
+    starts = spans.with_columns(start=pl.col("length").cum_sum() - pl.col("length"))
+    return {
+        device: DeviceHours(table, start, length)
+        for device, start, length in starts.select("device", "start", "length").iter_rows()
+    }
+
+
+def octets_by_hour(counts: pl.DataFrame) -> dict[str, Hours]:
+    """As :func:`hours_of_devices`, with the rows themselves."""
+    return {device: tuple(hours) for device, hours in hours_of_devices(counts).items()}
 
 
 def _files_in(folder: Path) -> list[SpanFile]:

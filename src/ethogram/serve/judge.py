@@ -10,7 +10,7 @@ from the segments read and the devices judged, not from the number of all device
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,7 +35,7 @@ from ethogram.schema import (
     Judgement,
     RoundResult,
 )
-from ethogram.serve.facts import Hours, octets_by_hour
+from ethogram.serve.facts import DeviceHours, hours_of_devices
 from ethogram.serve.sources import Batch, SegmentSource
 from ethogram.serve.store import Store
 from ethogram.serve.stored_counts import StoredCounts
@@ -278,7 +278,7 @@ class Judge:
             judgements=tuple(judgements),
         ))  # fmt: skip
 
-    def judged(self, devices: Sequence[DueDevice]) -> dict[str, tuple[dict[str, Any], Hours]]:
+    def judged(self, devices: Sequence[DueDevice]) -> dict[str, tuple[dict[str, Any], Iterable[tuple[datetime, int]]]]:
         """Verdicts from stored counts and the octets of their hours, by id.
 
         Devices without counts in their latest days are left out.
@@ -286,7 +286,7 @@ class Judge:
         if not devices:
             return {}
         counts = self.counts.of_devices(devices)
-        hours = octets_by_hour(counts)
+        hours: Mapping[str, DeviceHours] = hours_of_devices(counts)
         verdicts = self.identifier.verdicts(counts, _identity(devices))
         return {v.device: (v.model_dump(mode="json"), hours.get(v.device, ())) for v in verdicts}
 

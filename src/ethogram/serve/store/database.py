@@ -9,6 +9,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import orjson
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -69,16 +70,26 @@ def connect(url: URL) -> Engine:
     try:
         if url.get_backend_name() == "sqlite":
             _create_private(Path(str(url.database)))
-            engine = create_engine(url, connect_args={"timeout": BUSY_S, "check_same_thread": False})
+            engine = create_engine(
+                url, connect_args={"timeout": BUSY_S, "check_same_thread": False}, json_serializer=_json_text,
+                json_deserializer=orjson.loads,
+            )  # fmt: skip
             event.listen(engine, "connect", _set_up_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
         else:
             # The pool logs the trace of every connection that the server has closed; callers get the reason.
             logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
-            engine = create_engine(url, pool_pre_ping=True, connect_args={"timeout": int(BUSY_S)})
+            engine = create_engine(
+                url, pool_pre_ping=True, connect_args={"timeout": int(BUSY_S)}, json_serializer=_json_text
+            )
     except (NoSuchModuleError, ImportError) as error:
         raise ConfigurationError(f"the driver of the database is not installed: {error}") from None
     return engine
+
+
+def _json_text(value: Any) -> str:
+    """JSON of a column; a number that JSON does not have becomes null."""
+    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 def _create_private(path: Path) -> None:

@@ -65,6 +65,8 @@ class Utc(TypeDecorator[datetime]):
         """Drop the zone; a time without one is refused."""
         if value is None:
             return None
+        if value.tzinfo is UTC:
+            return value.replace(tzinfo=None)
         if value.tzinfo is None:
             raise ValueError("a time without zone")
         return value.astimezone(UTC).replace(tzinfo=None)
