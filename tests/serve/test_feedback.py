@@ -97,7 +97,19 @@ def test_confirmations_are_read_after_a_change_by_a_user_only(
             assert not library.update(store, judge.counts)
         store.merge(id_, other, "anna")
         assert library.update(store, judge.counts)
-        assert not library_file.read(tmp_path / LIBRARY).entries
+        assert confirmed_in(tmp_path) == {other}
+        new = store.split(other, ["10.0.0.2"], "anna")
+        assert library.update(store, judge.counts)
+        assert confirmed_in(tmp_path) == set(), "the device is judged first"
+        state(store, "10.0.0.2")
+        assert library.update(store, judge.counts)
+        assert confirmed_in(tmp_path) == {new}
+        assert not library.update(store, judge.counts)
+
+
+def confirmed_in(folder: Path) -> set[str]:
+    """Devices in the library of confirmed devices."""
+    return {o.device for entry in library_file.read(folder / LIBRARY).entries for o in entry.observed}
 
 
 def test_the_next_round_compares_with_confirmed_devices(tmp_path: Path) -> None:

@@ -371,3 +371,52 @@ def test_traffic_follows_a_device_to_its_kind(open_store: Callable[..., Store]) 
     ]  # fmt: skip
     judge(store, id_, document("Acme camera"), hours=hours)
     assert (START, "camera", 700) in store.traffic(START)
+
+
+def test_feedback_moves_with_a_merged_device_and_back_with_its_flows(open_store: Open) -> None:
+    store = open_store()
+    one, two = see(store, sighting("10.0.0.2"), sighting("10.0.0.3"))
+    for id_ in (one, two):
+        judge(store, id_, document())
+    store.confirm(one, "ana")
+    store.note(one, "in the hall", "ana")
+    store.note(two, "in the kitchen", "ben")
+    assert [each.device.id for each in store.confirmed()] == [one]
+    before = store.feedback_mark()
+    store.merge(one, two, "ana")
+    assert store.feedback_mark() != before
+    [confirmed] = store.confirmed()
+    assert (confirmed.device.id, confirmed.user, confirmed.statement) == (two, "ana", "Acme camera")
+    assert {name for name, *_ in confirmed.device.names} == {"10.0.0.2", "10.0.0.3"}
+    before = store.feedback_mark()
+    new = store.split(two, ["10.0.0.2"], "ana")
+    assert store.feedback_mark() != before
+    assert store.confirmed() == []  # nothing is stated about the new device yet
+    judge(store, new, document())
+    assert [each.device.id for each in store.confirmed()] == [new]
+    assert [each.text for each in store.device(new).notes if each.kind == "note"] == ["in the hall"]
+    assert [each.text for each in store.device(two).notes if each.kind == "note"] == ["in the kitchen"]
+
+
+def test_a_rejection_moves_with_a_merged_device(open_store: Open) -> None:
+    store = open_store()
+    one, two = see(store, sighting("10.0.0.2"), sighting("10.0.0.3"))
+    for id_ in (one, two):
+        judge(store, id_, document())
+    store.reject(one, "ana")
+    store.merge(one, two, "ana")
+    judge(store, two, document())
+    assert store.device(two).row.statement == "unknown"
+    store.withdraw(two, "ana")
+    judge(store, two, document())
+    assert store.device(two).row.statement == "Acme camera"
+
+
+def test_another_part_of_a_device_takes_no_feedback_along(open_store: Open) -> None:
+    store = open_store()
+    one, two = see(store, sighting("10.0.0.2"), sighting("10.0.0.3"))
+    judge(store, two, document())
+    store.confirm(two, "ana")
+    store.merge(one, two, "ana")
+    store.split(two, ["10.0.0.2"], "ana")
+    assert [each.device.id for each in store.confirmed()] == [two]

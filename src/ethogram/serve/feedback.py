@@ -65,7 +65,7 @@ class ConfirmedLibrary:
     def __init__(self, folder: Path) -> None:
         self.path = folder / LIBRARY
         self.problem = ""
-        self._mark: tuple[int, int] | None = None
+        self._mark: tuple[int, int, str] | None = None
 
     def open(self) -> OpenLibrary | None:
         """The library; None if it has no device or cannot be read (see :attr:`problem`)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from datetime import UTC, datetime
 
 from sqlalchemy import Connection, RowMapping, case, delete, insert, select, update
@@ -15,6 +15,7 @@ from ethogram.serve.store.log import log_change
 from ethogram.serve.store.reads import root_of
 from ethogram.serve.store.tables import (
     alert,
+    audit,
     device,
     device_group,
     device_key,
@@ -43,6 +44,8 @@ __all__ = [
 ]
 
 LONGEST_LABEL, LONGEST_NOTE = 255, 4000
+MOST_MOVED = 1000
+"""Latest notes, confirmations and rejections that move with a device."""
 
 
 def _device(connection: Connection, id_: str) -> RowMapping:
@@ -172,7 +175,7 @@ def note(connection: Connection, id_: str, text: str, user: str) -> None:
 
 
 def merge(connection: Connection, id_: str, into: str, user: str) -> None:
-    """Make two devices one: the first goes into the second, with its addresses, facts and history."""
+    """Make two devices one: the first goes into the second, with its addresses, facts, history and feedback."""
     row, target = _device(connection, id_), _device(connection, into)
     if row["id"] == target["id"]:
         raise UsageError("a device cannot be merged into itself")
@@ -201,11 +204,39 @@ def merge(connection: Connection, id_: str, into: str, user: str) -> None:
     subject = case((alert.c.subject == row["id"], target["id"]), else_=alert.c.subject)
     connection.execute(update(alert).where(of_device).values(device=target["id"], subject=subject))
     connection.execute(delete(mute).where(mute.c.device == row["id"]))
-    log_change(connection, user, "merge", target["id"], {"merged": row["id"], "name": row["name"]})
+    moved = _move_feedback(connection, row["id"], target["id"])
+    log_change(connection, user, "merge", target["id"], {
+        "merged": row["id"], "name": row["name"], "feedback": moved,
+        "flow_names": sorted(key["value"] for key in keys if key["kind"] == "flow")[:MOST_MOVED],
+    })  # fmt: skip
+
+
+def _move_feedback(connection: Connection, source: str, target: str, ids: Sequence[int] | None = None) -> list[int]:
+    """Give what users said about a device to another one, all of it or some entries; returns the entries."""
+    query = select(feedback.c.id).where(feedback.c.device == source).order_by(feedback.c.id.desc()).limit(MOST_MOVED)
+    if ids is not None:
+        query = query.where(feedback.c.id.in_(ids))
+    moved = sorted(connection.execute(query).scalars())
+    connection.execute(update(feedback).where(feedback.c.id.in_(moved)).values(device=target))
+    return moved
+
+
+def _return_feedback(connection: Connection, id_: str, new: str, flow_names: Set[str]) -> list[int]:
+    """Give what came with merged devices to the device that has their flows now."""
+    query = select(audit.c.detail).where(audit.c.device == id_, audit.c.action == "merge").order_by(audit.c.id)
+    moved: list[int] = []
+    for detail in connection.execute(query).scalars():
+        names = set(detail.get("flow_names") or ())
+        if names and names <= flow_names:
+            moved += _move_feedback(connection, id_, new, detail.get("feedback") or [])
+    return moved
 
 
 def split(connection: Connection, id_: str, keys: Sequence[str], user: str) -> str:
-    """Make a device of some addresses, MACs or names of a device; returns its id."""
+    """Make a device of some addresses, MACs or names of a device; returns its id.
+
+    Notes, confirmations and rejections that came with a merged device go with its flows; others stay.
+    """
     row = _device(connection, id_)
     stored = connection.execute(select(device_key).where(device_key.c.device == row["id"])).mappings().all()
     moved = [key for key in stored if key["value"] in set(keys)]
@@ -228,9 +259,13 @@ def split(connection: Connection, id_: str, keys: Sequence[str], user: str) -> s
         .where(device_key.c.id.in_([key["id"] for key in moved]))
         .values(device=new, by_user=True)
     )
+    flow_names = {key["value"] for key in moved if key["kind"] == "flow"}
+    returned = _return_feedback(connection, row["id"], new, flow_names)
     refresh(connection, new)
     refresh(connection, row["id"], due=row["last_seen"])
-    log_change(connection, user, "split", row["id"], {"new": new, "keys": sorted(set(keys))})
+    log_change(connection, user, "split", row["id"], {
+        "new": new, "keys": sorted(set(keys)), "feedback": returned,
+    })  # fmt: skip
     return new
 
 

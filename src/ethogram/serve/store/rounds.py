@@ -18,6 +18,7 @@ from ethogram.serve.store.display import columns_of, is_unusual, refresh, stated
 from ethogram.serve.store.resolve import KnownDevice, KnownKey, Resolver, keys_of
 from ethogram.serve.store.rows import chunks
 from ethogram.serve.store.tables import (
+    audit,
     counter_sample,
     device,
     device_key,
@@ -334,11 +335,16 @@ def confirmed_statements(connection: Connection, limit: int) -> list[ConfirmedSt
     ]
 
 
-def feedback_mark(connection: Connection) -> tuple[int, int]:
-    """Changes whenever :func:`confirmed_statements` may: the latest entry of feedback, and the number of merges."""
+def feedback_mark(connection: Connection) -> tuple[int, int, str]:
+    """Changes whenever :func:`confirmed_statements` may.
+
+    The latest entry of feedback, the latest merge or split, and when a confirmed device was judged last.
+    """
     latest = connection.execute(select(func.max(feedback.c.id))).scalar() or 0
-    merged = connection.execute(select(func.count(device.c.merged_into))).scalar() or 0
-    return int(latest), int(merged)
+    moved = connection.execute(select(func.max(audit.c.id)).where(audit.c.action.in_(("merge", "split")))).scalar() or 0
+    confirmed = select(feedback.c.device).where(feedback.c.kind == "confirm")
+    judged = connection.execute(select(func.max(device.c.judged)).where(device.c.id.in_(confirmed))).scalar()
+    return int(latest), int(moved), str(judged)
 
 
 def devices_of(connection: Connection, rows: Sequence[RowMapping]) -> list[DueDevice]:

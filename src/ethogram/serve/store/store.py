@@ -503,7 +503,7 @@ class Store:
         with self._reading() as connection:
             return rounds.confirmed_statements(connection, limit)
 
-    def feedback_mark(self) -> tuple[int, int]:
+    def feedback_mark(self) -> tuple[int, int, str]:
         """Changes whenever :meth:`confirmed` may."""
         with self._reading() as connection:
             return rounds.feedback_mark(connection)
