@@ -405,6 +405,7 @@ def test_a_rejection_moves_with_a_merged_device(open_store: Open) -> None:
         judge(store, id_, document())
     store.reject(one, "ana")
     store.merge(one, two, "ana")
+    assert store.device(two).row.statement == "unknown"
     judge(store, two, document())
     assert store.device(two).row.statement == "unknown"
     store.withdraw(two, "ana")

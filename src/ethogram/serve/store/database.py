@@ -72,7 +72,7 @@ def connect(url: URL) -> Engine:
             _create_private(Path(str(url.database)))
             engine = create_engine(
                 url, connect_args={"timeout": BUSY_S, "check_same_thread": False}, json_serializer=_json_text,
-                json_deserializer=orjson.loads,
+                json_deserializer=_json_value,
             )  # fmt: skip
             event.listen(engine, "connect", _set_up_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
@@ -90,6 +90,11 @@ def connect(url: URL) -> Engine:
 def _json_text(value: Any) -> str:
     """JSON of a column; a number that JSON does not have becomes null."""
     return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def _json_value(value: Any) -> Any:
+    """The value of a JSON column; SQLite keeps a number as such."""
+    return value if isinstance(value, (int, float)) else orjson.loads(value)
 
 
 def _create_private(path: Path) -> None:

@@ -131,11 +131,7 @@ def reject(connection: Connection, id_: str, user: str) -> None:
     row = _device(connection, id_)
     statement = _stated_text(connection, row)
     _feedback(connection, row["id"], "reject", statement, user)
-    connection.execute(
-        update(verdict)
-        .where(verdict.c.device == row["id"])
-        .values(statement="unknown", level="unknown", score=0.0, candidate=None)
-    )
+    _state_unknown(connection, row["id"])
     if not row["pinned"]:
         _history(connection, row, "unknown", f"{statement} rejected by {user}", "unknown", 0.0)
     refresh(connection, row["id"], due=row["last_seen"])
@@ -195,6 +191,8 @@ def merge(connection: Connection, id_: str, into: str, user: str) -> None:
     connection.execute(
         update(device).where(device.c.id == row["id"]).values(merged_into=target["id"], due=None)
     )
+    moved = _move_feedback(connection, row["id"], target["id"])
+    _apply_rejections(connection, target)
     refresh(
         connection, target["id"], first_seen=min(row["first_seen"], target["first_seen"]),
         last_seen=max(row["last_seen"], target["last_seen"]), flows=row["flows"] + target["flows"],
@@ -204,7 +202,6 @@ def merge(connection: Connection, id_: str, into: str, user: str) -> None:
     subject = case((alert.c.subject == row["id"], target["id"]), else_=alert.c.subject)
     connection.execute(update(alert).where(of_device).values(device=target["id"], subject=subject))
     connection.execute(delete(mute).where(mute.c.device == row["id"]))
-    moved = _move_feedback(connection, row["id"], target["id"])
     log_change(connection, user, "merge", target["id"], {
         "merged": row["id"], "name": row["name"], "feedback": moved,
         "flow_names": sorted(key["value"] for key in keys if key["kind"] == "flow")[:MOST_MOVED],
@@ -219,6 +216,25 @@ def _move_feedback(connection: Connection, source: str, target: str, ids: Sequen
     moved = sorted(connection.execute(query).scalars())
     connection.execute(update(feedback).where(feedback.c.id.in_(moved)).values(device=target))
     return moved
+
+
+def _apply_rejections(connection: Connection, row: RowMapping) -> None:
+    """State nothing about a device if what is stated was rejected, and the rejection was not taken back."""
+    query = select(feedback.c.kind, feedback.c.text).where(
+        feedback.c.device == row["id"], feedback.c.kind.in_(("confirm", "reject", "withdraw"))
+    ).order_by(feedback.c.id)  # fmt: skip
+    latest = {text: kind for kind, text in connection.execute(query)}
+    statement = connection.execute(select(verdict.c.statement).where(verdict.c.device == row["id"])).scalar()
+    if statement is None or latest.get(statement) != "reject":
+        return
+    _state_unknown(connection, row["id"])
+    if not row["pinned"]:
+        _history(connection, row, "unknown", f"{statement} was rejected of the merged device", "unknown", 0.0)
+
+
+def _state_unknown(connection: Connection, id_: str) -> None:
+    nothing = {"statement": "unknown", "level": "unknown", "score": 0.0, "candidate": None}
+    connection.execute(update(verdict).where(verdict.c.device == id_).values(nothing))
 
 
 def _return_feedback(connection: Connection, id_: str, new: str, flow_names: Set[str]) -> list[int]:
