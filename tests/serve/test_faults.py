@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
+import urllib.request
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import orjson
 import pytest
 
 import postgresql
@@ -17,7 +20,7 @@ from ethogram.serve.judge import Judge
 from ethogram.serve.retention import Retention
 from ethogram.serve.service import Service
 from ethogram.serve.sources import CollectorSegments
-from ethogram.serve.store import Store
+from ethogram.serve.store import Store, database
 from serve.segments_made import flows, segment
 from serve.test_service import message_of, serving, settings_of, state_of, wait_for
 
@@ -130,6 +133,51 @@ def test_a_full_disk_loses_nothing_that_was_committed(
         wait_for(lambda: state_of(service, "judge") == "running" and not message_of(service, "judge"))
         with Store.open(tmp_path / "store.db") as store:
             assert [row.flows for row in store.devices().rows] == [3]
+
+
+def test_a_full_database_is_said_and_the_service_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite itself says that it is full: its file may have no more pages, as on a disk without room."""
+    now = datetime.now(tz=UTC) - timedelta(hours=1)
+    most: list[int] = []
+    set_up = database._set_up_sqlite
+
+    def bounded(connection: sqlite3.Connection, record: object) -> None:
+        set_up(connection, record)
+        if most:
+            connection.execute(f"PRAGMA max_page_count={most[0]}")
+
+    monkeypatch.setattr(database, "_set_up_sqlite", bounded)
+    segment(tmp_path / "collector", 1, flows(MAC, now, 3, address="10.0.0.2"), at=now)
+    with serving(settings_of(tmp_path, page=True, web={"port": 0})) as service:
+        wait_for(lambda: state_of(service, "judge") == "running" and not message_of(service, "judge"), 120)
+        assert service.store is not None
+        with Store.open(tmp_path / "store.db") as store:
+            wait_for(lambda: [row.flows for row in store.devices().rows] == [3])
+        most.append(1)  # SQLite takes the present size then
+        service.store._engine.dispose()
+        many = [flows(f"aa:bb:cc:00:{i // 256:02x}:{i % 256:02x}", now, 1, address=f"10.1.{i // 250}.{i % 250 + 1}")
+                for i in range(300)]  # fmt: skip
+        segment(tmp_path / "collector", 2, *many, at=now + timedelta(minutes=1))
+        wait_for(lambda: "full" in message_of(service, "judge"))
+        assert state_of(service, "judge") == "degraded"
+        assert "\n" not in message_of(service, "judge")
+        assert _parts(service.url)["judge"] == "degraded"
+        wait_for(lambda: _parts(service.url)["store"] == "degraded")
+        assert service.store.devices().total == 1, "what was committed can be read"
+        most[0] = 1 << 30
+        service.store._engine.dispose()
+        wait_for(lambda: state_of(service, "judge") == "running" and not message_of(service, "judge"), 120)
+        assert service.store.devices().total == 300, "one of them is the device that was there"
+        assert sum(row.flows for row in service.store.devices(limit=1000).rows) == 303
+        assert _parts(service.url)["store"] == "running"
+
+
+def _parts(url: str) -> dict[str, str]:
+    """States of the parts, as ``/readyz`` says them."""
+    with urllib.request.urlopen(f"{url}readyz", timeout=20) as answer:
+        return dict(orjson.loads(answer.read())["parts"])
 
 
 def test_identity_facts_are_kept_as_long_as_the_settings_say(tmp_path: Path, identifier: DeviceIdentifier) -> None:

@@ -8,10 +8,9 @@ import pytest
 from ethogram.demo.inventory import LATER, packaged
 from ethogram.fingerprint.count import sort_counts
 from ethogram.fingerprint.exporter import FingerprintExporter
-from ethogram.identify.ladder import Ladder, _descending, _plain, _ranked
 from ethogram.pipeline.device_identifier import DeviceIdentifier
 from ethogram.pipeline.windows import settled_devices, stable_windows
-from ethogram.schema import COUNTS, LadderEvidence, LadderTerm
+from ethogram.schema import COUNTS
 from ethogram.serve.facts import hours_of_devices, octets_by_hour
 
 DEVICES = 6
@@ -43,27 +42,6 @@ def test_a_batch_has_the_verdicts_of_each_device_alone(counts: pl.DataFrame) -> 
 def test_stable_devices_are_those_with_a_stable_window(counts: pl.DataFrame) -> None:
     assert settled_devices(counts) == {window.device for window in stable_windows(counts)}
     assert FingerprintExporter(max_devices=None).stable_devices(COUNTS.empty()) == set()
-
-
-def test_labels_are_ranked_as_by_their_texts() -> None:
-    labels = [(vendor, kind) for vendor in ("a", "a-b", "a.b", "b") for kind in ("camera", "plug")]
-    even = dict.fromkeys(sorted(labels), 0.25)
-    assert list(_descending(even)) == list(_ranked(even))
-    assert all(map(_plain, ("a", "a-b", "maker.example")))
-    assert not any(map(_plain, ("a b", "it's", "back\\slash", "tab\t")))
-
-
-def test_vendors_with_unusual_names_are_ranked_too() -> None:
-    items = [
-        LadderEvidence(
-            terms=[LadderTerm("vendor", vendor, "name strong", 1.0) for vendor in (name, f"{name}x")],
-            base_kinds={"camera": 0.5, "plug": 0.5},
-        )
-        for name in ("maker", "a maker")
-    ]  # fmt: skip
-    for decision in Ladder().decide(items):
-        assert decision.families == _ranked(decision.families)
-        assert list(decision.families) == list(_ranked(decision.families))
 
 
 def test_octets_of_hours_are_read_when_they_are_wanted(counts: pl.DataFrame) -> None:

@@ -341,7 +341,8 @@ class Service:
             try:
                 assert self._store is not None
                 self._store.check()
-                store.set("running")
+                of_store = isinstance(error, InputError) and str(error.file) == self._store.name
+                store.set("degraded", str(error)) if of_store else store.set("running")
             except EthogramError as down:
                 store.set("failed", str(down))
             return part.failed(str(error), "degraded")
