@@ -42,7 +42,7 @@ def answers(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, li
         ("doorbell", "kind", "doorbell"),
         ("MSFT 5.0", "DHCP vendor class", "windows"),
         ("Linux UPnP/1.0 Sonos/70", "ssdp-server", "sonos"),
-        ("android-12ab", "host name", "phone"),
+        ("android-12ab", "host name", "android"),
     ],
 )
 def test_a_query_is_read_in_every_way(

@@ -57,6 +57,10 @@ STEPS: dict[str, list[list[str]]] = {
     "users": [["--data", "service", "--add", "guest"], ["--data", "service"]],
     "backup": [["--data", "service", "-o", "store.backup"]],
     "restore": [["store.backup", "--data", "restored"]],
+    "export": [["csv", "flows.parquet", "-o", "devices.csv.out"], ["mud", "flows.parquet", "-o", "mud"],
+               ["ecs", "--data", "service", "-o", "stored.jsonl"]],
+    "sinks": [["--config", "sinks.toml", "--data", "service"],
+              ["--config", "sinks.toml", "--data", "service", "--test", "log"]],
 }  # fmt: skip
 """What runs of each command, in order, since some read what others wrote."""
 
@@ -157,6 +161,7 @@ def write_inputs(folder: Path) -> None:
     (folder / "day.pcap").write_bytes(twin.capture(packets))
     (folder / "devices.csv").write_text("device,mac,ip\ncamera,02:00:00:00:00:07,\n")
     (folder / "camera.csv").write_text("device,label\ncamera,camera\n")
+    (folder / "sinks.toml").write_text('[sinks.log]\ntype = "file"\npath = "events.jsonl"\n')
     write_home(folder, "custom", home(600))
     simulated = SimulatedHome()
     simulated.labels().write_csv(folder / "labels.csv")

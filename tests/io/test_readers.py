@@ -242,3 +242,5 @@ def test_directories_and_globs_are_read_in_the_order_of_names(tmp_path: Path) ->
         expand([tmp_path / "gone"])
     with pytest.raises(InputError, match="contains no files"):
         expand([f"{tmp_path}/*.nothing"])
+    with pytest.raises(InputError, match="an input is empty"):
+        expand([""])

@@ -23,6 +23,7 @@ def hand(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "vendors.tsv").write_text(VENDORS)
     (folder / "platforms.tsv").write_text("slug\tname\tdomains\nhive\tHive\thive.example\n")
+    (folder / "platform_kinds.tsv").write_text("key\tkinds\nhive\tcamera=.8 plug=.2\n")
     (folder / "parents.tsv").write_text("key\tvalue\n{keep}.cloud.example\tcloud\n")
     (folder / "words.tsv").write_text("key\tvalue\tweight\ncam\tcamera\tfair\n")
     (folder / "home_assistant.tsv").write_text(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,7 +24,7 @@ WORDS = {"source_address": "addresses", "destination_address": "addresses", "sou
 
 def command(
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="IN", help="IPFIX files, captures of an export, recordings, raw "
+        list[str], typer.Argument(metavar="IN", help="IPFIX files, captures of an export, recordings, raw "
                                    "datagrams; directories and globs.")
     ],
     records: Annotated[

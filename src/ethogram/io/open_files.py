@@ -24,10 +24,12 @@ def expand(inputs: Sequence[str | Path]) -> list[tuple[Path, bool]]:
     Raises
     ------
     InputError
-        If an input matches nothing, or more than :data:`MAX_FILES` files.
+        If an input is empty or matches nothing, or there are more than :data:`MAX_FILES` files.
     """
     files: dict[Path, bool] = {}
     for entry in inputs:
+        if not str(entry):  # Path("") is the current folder, which nobody means by an unset variable
+            raise InputError("an input is empty; it must name a file, a folder or a glob")
         path = Path(entry)
         if path.is_dir():
             names = [(p, False) for p in sorted(path.rglob("*")) if p.is_file() and not _hidden(p.relative_to(path))]

@@ -134,7 +134,8 @@ def count_inputs(
     options = options or ReadOptions()
     if isinstance(inputs, pl.DataFrame | pl.LazyFrame):
         return CountedFlows(*_count_table(inputs.lazy(), counting, options.span))
-    paths = [Path(inputs)] if isinstance(inputs, str | Path) else [Path(path) for path in inputs]
+    entries = [inputs] if isinstance(inputs, str | Path) else list(inputs)
+    paths = [Path(entry) for entry in entries]
     if all(_is_flow_table(path) for path in paths):
         given = given_options([name for name in options.name_options if name != "--names"], options.flow)
         refuse_unused(given, "a flow table", paths[0], "the 'ethogram flows' that makes it")
@@ -154,7 +155,7 @@ def count_inputs(
         except pl.exceptions.PolarsError as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"cannot be read: {reason}", file=paths[0] if len(paths) == 1 else None) from None
-    run = read_flows(paths, options, on_progress=on_progress, listener=listener)
+    run = read_flows(entries, options, on_progress=on_progress, listener=listener)
     gathering = Gathering(counting)
     for batch in run.batches():
         gathering.add(batch)

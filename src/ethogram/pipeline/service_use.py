@@ -86,7 +86,7 @@ def uses_of_inputs(
     InputError
         If an input is missing, empty or of unknown format.
     """
-    run = read_flows([Path(name) for name in inputs], reading or ReadOptions(), on_progress=on_progress)
+    run = read_flows(inputs, reading or ReadOptions(), on_progress=on_progress)
     uses = MUD_USE.empty()
     for batch in run.batches():
         uses = add_uses(uses, uses_of_flows(batch))

@@ -90,8 +90,9 @@ class Syslog(Sink):
 
 def _is_closed(connection: socket.socket, timeout_s: float) -> bool:
     """Whether the receiver has closed the connection; a receiver of syslog sends nothing."""
-    readable, _, _ = select.select([connection], [], [], 0)
-    if not readable:
+    poller = select.poll()  # select() refuses descriptors above 1023
+    poller.register(connection, select.POLLIN | select.POLLHUP)
+    if not poller.poll(0):
         return False
     connection.setblocking(False)
     try:
