@@ -11,7 +11,7 @@ import polars as pl
 from ethogram.behaviour.learn import least_limit
 from ethogram.behaviour.match import TOTAL, rule_traffic
 from ethogram.config import MonitorSettings
-from ethogram.schema import DIRECTION, METRICS, BehaviourProfile, MonitorAlarm, MonitorExcess, Period
+from ethogram.schema import DIRECTION, METRICS, BehaviourProfile, MonitorAlarm, MonitorExcess, Period, service_name
 
 __all__ = ["excesses", "find_alarms"]
 
@@ -30,8 +30,8 @@ def excesses(
     matched
         Traffic by rule and direction (:data:`ethogram.behaviour.match.MATCHED`).
     profiles
-        Profiles by device. A volume for which they have no limit has the least one if it is outside the profile, or if
-        the profile has limits of others; else none.
+        Profiles by device. The least limit applies to volumes without a limit of their own that are outside the
+        profile, or whose profile has limits of other rules. Other volumes without a limit have none.
     settings
         Least limits.
 
@@ -118,24 +118,20 @@ def _excesses(rows: pl.DataFrame, epoch_s: int) -> list[MonitorExcess]:
 
 def _reason(row: Mapping[str, Any], epoch_s: int) -> str:
     place = row["rule"] if row["inside"] else f"outside the profile ({row['rule']})"
-    side = "from" if row["direction"] == "from" else "to"
     usual = f"at most {row['usual']:,.0f} on half of the days" if row["usual"] else "none on most days"
     time = "since midnight UTC" if row["period"] == "day" else f"in {epoch_s / 60:g} min"
-    return (f"{place}: {row['value']:,.0f} {row['metric']} {side} the device {time}; "
+    return (f"{place}: {row['value']:,.0f} {row['metric']} {row['direction']} the device {time}; "
             f"limit {row['limit']:,.0f}, {usual}")  # fmt: skip
 
 
 def _services(outside: pl.DataFrame) -> list[str]:
     """Services outside the profile, those with most packets first; ports that are many are one line."""
-    from ethogram.schema import service_name
-
     if not outside.height:
         return []
     key = ["protocol", "port", "role", "scope", "name"]
     sums = outside.group_by(key).agg(pl.col("packets", "octets").sum())
     kind = ["protocol", "role", "scope", "name"]
     few = pl.len().over(kind) <= MOST_SERVICES
-    lines = []
     whole = sums.with_columns(few=few)
     shown: list[tuple[float, str]] = []
     for row in whole.filter("few").iter_rows(named=True):

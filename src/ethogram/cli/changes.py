@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,11 +17,10 @@ from ethogram.cli.options import (
 from ethogram.cli.reading import end_with, show_log
 from ethogram.cli.reading_options import with_reading_options
 from ethogram.cli.run import read_progress
-from ethogram.cli.service_options import Config, Data, StorePlace, existing_store, service_settings
+from ethogram.cli.service_options import Config, Data, StorePlace, existing_store, refuse_options, service_settings
 from ethogram.cli.standard_input import input_path
 from ethogram.cli.tables import write_records
 from ethogram.cli.terminal import results
-from ethogram.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -72,7 +70,7 @@ def command(
         from ethogram.pipeline.changes import changes
         from ethogram.pipeline.device_identifier import DeviceIdentifier
 
-        _refuse("belongs to the live service, which is compared when no input is given",
+        refuse_options("belongs to the live service, which is compared when no input is given",
                 {"--config": config, "--data": data, "--store": store})  # fmt: skip
         with read_progress("biflows") as advance:
             run = changes(
@@ -82,7 +80,7 @@ def command(
         show_log(run.log, summary=form is ReportFormat.TABLE)
         found, errors = run.changes, run.log.errors
     else:
-        _refuse("belongs to inputs; the live service is compared by what it has stored",
+        refuse_options("belongs to inputs; the live service is compared by what it has stored",
                 {"--library": library, "--knowledge": knowledge, "--no-verdicts": None if verdicts else True,
                  **dict.fromkeys(reading.given, True)})  # fmt: skip
         found, errors = _of_service(service_settings(config, data, store), span or timedelta(days=1), every=every), []
@@ -92,13 +90,6 @@ def command(
         lines = (change.to_dict() for change in found.changes)
         write_records(form, found.to_dict(), lines, COLUMNS, map(_csv_row, found.changes))
     return end_with(errors)
-
-
-def _refuse(why: str, options: Mapping[str, object]) -> None:
-    """Refuse options that have no effect."""
-    for name, value in options.items():
-        if value is not None:
-            raise UsageError(f"{name}: {why}")
 
 
 def _of_service(settings: ServeSettings, since: timedelta, *, every: bool) -> NetworkChanges:

@@ -16,7 +16,7 @@ from ethogram.cli.outputs import Form, check_folder, check_output, is_standard_o
 from ethogram.cli.reading import end_with, show_log
 from ethogram.cli.reading_options import with_reading_options
 from ethogram.cli.run import read_progress
-from ethogram.cli.service_options import Config, Data, StorePlace, existing_store, service_settings
+from ethogram.cli.service_options import Config, Data, StorePlace, existing_store, refuse_options, service_settings
 from ethogram.cli.standard_input import input_path
 from ethogram.cli.terminal import report, say, write_text
 from ethogram.errors import InputError, UsageError
@@ -89,10 +89,10 @@ def command(
         check_output(output, Form(export.summary, export.suffixes, text=True), inputs or (), force=force)
     errors: Sequence[str] = ()
     if inputs:
-        _refuse("belongs to the live service", {"--config": config, "--data": data, "--store": store})
+        refuse_options("belongs to the live service", {"--config": config, "--data": data, "--store": store})
         gathered, errors = _of_inputs(inputs, reading, library, knowledge, device or (), services=export.reads)
     else:
-        _refuse("belongs to inputs", {"--library": library, "--knowledge": knowledge,
+        refuse_options("belongs to inputs", {"--library": library, "--knowledge": knowledge,
                                       **dict.fromkeys(reading.given, True)})  # fmt: skip
         settings = service_settings(config, data, store)
         gathered = _of_service(settings, device or (), services=export.reads)
@@ -105,12 +105,6 @@ def _url(text: str) -> str:
     if not text.startswith("https://"):
         raise UsageError(f"--mud-url: a MUD URL begins with https:// (RFC 8520), not {text!r}")
     return text if text.endswith("/") else f"{text}/"
-
-
-def _refuse(why: str, options: dict[str, object]) -> None:
-    for name, value in options.items():
-        if value is not None:
-            raise UsageError(f"{name}: {why}")
 
 
 def _of_inputs(

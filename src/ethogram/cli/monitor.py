@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -119,7 +120,7 @@ def _profile_file(text: str) -> tuple[str, Path]:
     return (device, Path(name)) if equals and name else ("", Path(text))
 
 
-def _peers(texts: list[str] | tuple[str, ...]) -> dict[str, list[str]]:
+def _peers(texts: Sequence[str]) -> dict[str, list[str]]:
     from ethogram._parse_address import parse_prefix
 
     peers: dict[str, list[str]] = {}
@@ -151,9 +152,8 @@ def _show(console: Console, found: MonitorReport) -> None:
         if not device.outside_packets:
             continue
         source = f"{device.profile}, {plural(device.days, 'day')}" if device.days else device.profile
-        outside = "" if not device.outside_packets else volume(device.outside_octets)
         cells = [device.device, device.label, f"{device.rules:,}", f"{device.flows:,}", f"{device.outside_flows:,}",
-                 f"{device.outside_packets:,}", outside]  # fmt: skip
+                 f"{device.outside_packets:,}", volume(device.outside_octets)]  # fmt: skip
         services = [f"{each.rule} ({each.direction}: {each.packets:,} packets)" for each in device.counters
                     if not each.inside]  # fmt: skip
         words = [f"profile: {source}", *([f"outside: {join_names(services, 3)}"] if services else [])]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ethogram.cli.serve import require_extra
-from ethogram.errors import InputError
+from ethogram.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from ethogram.config.serve import ServeSettings
 
-__all__ = ["Config", "Data", "StorePlace", "existing_store", "service_settings", "store_place"]
+__all__ = ["Config", "Data", "StorePlace", "existing_store", "refuse_options", "service_settings", "store_place"]
 
 Config = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", help="Settings of the service (TOML).")
@@ -26,6 +27,19 @@ StorePlace = Annotated[
     str | None, typer.Option("--store", metavar="PLACE", help="Database: a file of SQLite, or postgresql://USER@HOST/"
                              "NAME. Default: store.db in --data.")
 ]  # fmt: skip
+
+
+def refuse_options(why: str, options: Mapping[str, object]) -> None:
+    """Refuse options that are given but have no effect; None is not given.
+
+    Raises
+    ------
+    UsageError
+        With the first option and the reason.
+    """
+    for name, value in options.items():
+        if value is not None:
+            raise UsageError(f"{name}: {why}")
 
 
 def service_settings(config: Path | None, data: Path | None, store: str | None, **more: Any) -> ServeSettings:

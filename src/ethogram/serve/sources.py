@@ -262,7 +262,7 @@ class CollectorSegments:
 
 
 class _UnusableError(Exception):
-    """A segment cannot be used: the reason that is counted, and what is said about it."""
+    """A segment cannot be used; it has the reason to count, and lines that report the fault."""
 
     def __init__(self, number: int, reason: str, *problems: str) -> None:
         super().__init__(reason)

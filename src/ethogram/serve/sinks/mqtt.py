@@ -14,7 +14,7 @@ from ethogram.config.sinks import MqttSettings
 from ethogram.errors import ConfigurationError
 from ethogram.export.homeassistant import STATUS, discovery_document, discovery_topic, state_document, state_topic
 from ethogram.schema import ExportedDevice, SinkEvent
-from ethogram.serve.sinks.sink import Sink, SinkError, event_json, read_secret
+from ethogram.serve.sinks.sink import Sink, SinkError, event_json, read_secret, receiver_of
 from ethogram.serve.sinks.webhook import tls_context
 
 __all__ = ["Mqtt"]
@@ -36,13 +36,7 @@ class Mqtt(Sink):
             raise ConfigurationError("the sink mqtt needs paho-mqtt: pip install 'ethogram[mqtt]'") from None
         self._settings = settings
         parts = urllib.parse.urlsplit(settings.url)
-        try:
-            self._port = parts.port or _PORTS[parts.scheme]
-        except ValueError:
-            raise ConfigurationError(f"{settings.url}: invalid port") from None
-        if not parts.hostname:
-            raise ConfigurationError(f"{settings.url}: no host in it")
-        self._host = parts.hostname
+        self._host, self._port = receiver_of(parts, _PORTS)
         self._tls = tls_context(settings.ca) if parts.scheme == "mqtts" else None
         self._password = read_secret(settings.password_file) if settings.password_file else None
         self._client: Any = None

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import SplitResult
 
 from ethogram._text import json_text
 from ethogram.errors import ConfigurationError, EthogramError
 from ethogram.export.ecs import event_document
 from ethogram.schema import ExportedDevice, SinkEvent
 
-__all__ = ["RefusedEventError", "Sink", "SinkError", "event_json", "read_secret"]
+__all__ = ["RefusedEventError", "Sink", "SinkError", "event_json", "read_secret", "receiver_of"]
 
 _MOST_SECRET = 1 << 16
 
@@ -24,9 +26,10 @@ class RefusedEventError(EthogramError):
     """The receiver refuses this event for good; it is not sent again."""
 
 
-class Sink:
+class Sink(ABC):
     """Sends events to one receiver. Construction opens no connection; one thread uses a sink."""
 
+    @abstractmethod
     def send(self, event: SinkEvent) -> None:
         """Send one event, and return when the receiver has it, as far as the protocol tells.
 
@@ -37,7 +40,6 @@ class Sink:
         RefusedEventError
             If it never can be.
         """
-        raise NotImplementedError
 
     def sync(self, devices: Callable[[], list[ExportedDevice]], kept: dict[str, Any]) -> dict[str, Any]:
         """Bring the receiver's copy of the inventory up to date, where it has one.
@@ -52,7 +54,7 @@ class Sink:
         del devices
         return kept
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (a sink without a connection has nothing to end)
         """End connections."""
 
 
@@ -79,3 +81,24 @@ def read_secret(file: str) -> str:
     if not text:
         raise ConfigurationError(f"{file}: is empty")
     return text
+
+
+def receiver_of(url: SplitResult, ports: Mapping[str, int]) -> tuple[str, int]:
+    """Host and port of a URL; without a port in it, that of its scheme.
+
+    >>> from urllib.parse import urlsplit
+    >>> receiver_of(urlsplit("mqtt://broker.example"), {"mqtt": 1883})
+    ('broker.example', 1883)
+
+    Raises
+    ------
+    ConfigurationError
+        If it has no host, or its port is none.
+    """
+    try:
+        port = url.port
+    except ValueError:
+        raise ConfigurationError(f"{url.geturl()}: invalid port") from None
+    if not url.hostname:
+        raise ConfigurationError(f"{url.geturl()}: no host in it")
+    return url.hostname, port or ports[url.scheme]

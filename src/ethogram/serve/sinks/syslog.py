@@ -14,9 +14,8 @@ from datetime import UTC
 from ethogram._text import visible
 from ethogram._version import __version__
 from ethogram.config.sinks import SyslogSettings
-from ethogram.errors import ConfigurationError
 from ethogram.schema import SinkEvent
-from ethogram.serve.sinks.sink import Sink, SinkError, event_json
+from ethogram.serve.sinks.sink import Sink, SinkError, event_json, receiver_of
 from ethogram.serve.sinks.webhook import tls_context
 
 __all__ = ["Syslog", "message"]
@@ -36,13 +35,7 @@ class Syslog(Sink):
         self._settings = settings
         parts = urllib.parse.urlsplit(settings.url)
         self._transport = parts.scheme
-        try:
-            self._port = parts.port or _PORTS[parts.scheme]
-        except ValueError:
-            raise ConfigurationError(f"{settings.url}: invalid port") from None
-        if not parts.hostname:
-            raise ConfigurationError(f"{settings.url}: no host in it")
-        self._host = parts.hostname
+        self._host, self._port = receiver_of(parts, _PORTS)
         self._tls = tls_context(settings.ca) if parts.scheme == "tls" else None
         self._name = settings.host_name or socket.gethostname()
         self._socket: socket.socket | None = None

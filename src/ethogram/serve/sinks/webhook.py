@@ -16,11 +16,12 @@ from ethogram._version import __version__
 from ethogram.config.sinks import WebhookSettings
 from ethogram.errors import ConfigurationError
 from ethogram.schema import SinkEvent
-from ethogram.serve.sinks.sink import RefusedEventError, Sink, SinkError, event_json, read_secret
+from ethogram.serve.sinks.sink import RefusedEventError, Sink, SinkError, event_json, read_secret, receiver_of
 
 __all__ = ["Webhook", "signature", "tls_context"]
 
 _FOR_GOOD = frozenset({400, 405, 410, 413, 415, 422})
+_PORTS = {"http": http.client.HTTP_PORT, "https": http.client.HTTPS_PORT}
 _MOST_ANSWER = 1 << 16
 
 
@@ -34,15 +35,9 @@ class Webhook(Sink):
     def __init__(self, settings: WebhookSettings) -> None:
         self._settings = settings
         parts = urllib.parse.urlsplit(settings.url)
-        try:
-            port = parts.port
-        except ValueError:
-            raise ConfigurationError(f"{settings.url}: invalid port") from None
-        if not parts.hostname:
-            raise ConfigurationError(f"{settings.url}: no host in it")
         if parts.username is not None:
             raise ConfigurationError("a URL of a webhook has no user name: use token_file")
-        self._host, self._port = parts.hostname, port
+        self._host, self._port = receiver_of(parts, _PORTS)
         self._path = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
         self._tls = tls_context(settings.ca) if parts.scheme == "https" else None
         self._secret = read_secret(settings.secret_file) if settings.secret_file else ""
