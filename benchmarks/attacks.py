@@ -375,7 +375,7 @@ READING = """
 
 The goal is all attacks at 10 packets/s and more within one epoch, at no more than one false alarm per device and month.
 With epochs of five minutes all of them are found, 98 % in the epoch in which they begin and the others in the next one,
-at 1.08 false alarms: the goal is missed by a hair. The false alarms are three: the coffee maker's endless query and the
+at 1.08 false alarms: the goal is narrowly missed. The false alarms are three: the coffee maker's endless query and the
 outage of July 20. With epochs of an hour, as in the live service, 99 % are found at 1.81 false alarms.
 
 These devices send so little that a plain limit on packets finds as much at 10 packets/s, with more false alarms, and

@@ -1,7 +1,8 @@
 """Make the files of a release: wheel, source archive, software bill of materials and checksums.
 
-Nothing is made from a tree with changes that are not committed, and the files of the same commit are the same octets.
-Run it with an interpreter that has the extra ``release``: ``python packaging/release.py -o dist``.
+Nothing is made from a tree with changes that are not committed. The same commit gives the same wheel and bill, octet
+for octet; the source archive differs in times. Run it with an interpreter that has the extra ``release``:
+``python packaging/release.py -o dist``.
 """
 
 from __future__ import annotations
