@@ -1,29 +1,39 @@
-"""Settings, as frozen models. Unknown names are errors; a digest identifies the settings behind a result."""
+"""Settings, as frozen models. Unknown names are errors; a digest identifies the settings behind a result.
 
-from ethogram.config._base import Settings
-from ethogram.config.alerts import AlertSettings
-from ethogram.config.capture import CaptureSettings, CustomFlowSettings, MeterSettings, PacketFlowSettings
-from ethogram.config.encoder import (
-    EncoderSettings,
-    FieldSettings,
-    LinearFieldSettings,
-    ProbeSettings,
-    ReconstructionSettings,
-    TrainingSettings,
-)
-from ethogram.config.flow import (
-    BoundSettings,
-    CountSettings,
-    ExporterSettings,
-    FlowSettings,
-    KeySettings,
-    NameSettings,
-    RepresentationSettings,
-)
-from ethogram.config.identify import IdentifySettings
-from ethogram.config.monitor import MonitorSettings
-from ethogram.config.serve import RetentionSettings, ServeSettings
-from ethogram.config.service import CollectSettings, JudgeSettings, WireSettings
+The names here are public; each loads its module when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ethogram._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from ethogram.config._base import Settings
+    from ethogram.config.alerts import AlertSettings
+    from ethogram.config.capture import CaptureSettings, CustomFlowSettings, MeterSettings, PacketFlowSettings
+    from ethogram.config.encoder import (
+        EncoderSettings,
+        FieldSettings,
+        LinearFieldSettings,
+        ProbeSettings,
+        ReconstructionSettings,
+        TrainingSettings,
+    )
+    from ethogram.config.flow import (
+        BoundSettings,
+        CountSettings,
+        ExporterSettings,
+        FlowSettings,
+        KeySettings,
+        NameSettings,
+        RepresentationSettings,
+    )
+    from ethogram.config.identify import IdentifySettings
+    from ethogram.config.monitor import MonitorSettings
+    from ethogram.config.serve import RetentionSettings, ServeSettings
+    from ethogram.config.service import CollectSettings, JudgeSettings, WireSettings
 
 __all__ = [
     "AlertSettings",
@@ -53,3 +63,39 @@ __all__ = [
     "TrainingSettings",
     "WireSettings",
 ]
+
+_MODULES = {
+    "Settings": "ethogram.config._base",
+    "AlertSettings": "ethogram.config.alerts",
+    **dict.fromkeys(
+        ("CaptureSettings", "CustomFlowSettings", "MeterSettings", "PacketFlowSettings"), "ethogram.config.capture"
+    ),
+    **dict.fromkeys(
+        (
+            "EncoderSettings",
+            "FieldSettings",
+            "LinearFieldSettings",
+            "ProbeSettings",
+            "ReconstructionSettings",
+            "TrainingSettings",
+        ),
+        "ethogram.config.encoder",
+    ),
+    **dict.fromkeys(
+        (
+            "BoundSettings",
+            "CountSettings",
+            "ExporterSettings",
+            "FlowSettings",
+            "KeySettings",
+            "NameSettings",
+            "RepresentationSettings",
+        ),
+        "ethogram.config.flow",
+    ),
+    "IdentifySettings": "ethogram.config.identify",
+    "MonitorSettings": "ethogram.config.monitor",
+    **dict.fromkeys(("RetentionSettings", "ServeSettings"), "ethogram.config.serve"),
+    **dict.fromkeys(("CollectSettings", "JudgeSettings", "WireSettings"), "ethogram.config.service"),
+}
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

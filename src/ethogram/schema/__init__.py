@@ -1,106 +1,116 @@
-"""Types that packages exchange."""
+"""Types that packages exchange.
 
-from ethogram.schema.accounting import Accounting
-from ethogram.schema.alert import (
-    ALERT_KINDS,
-    ALERT_STATES,
-    SEVERITIES,
-    AlertKind,
-    AlertPage,
-    AlertPass,
-    AlertRow,
-    AlertSighting,
-    AlertState,
-    MuteRow,
-    Severity,
-)
-from ethogram.schema.biflow import (
-    BIFLOW,
-    END_REASONS,
-    NAME_ANSWER,
-    NAME_QUESTION,
-    TCP_ACK,
-    TCP_FIN,
-    TCP_RST,
-    TCP_SYN,
-    TIME,
-)
-from ethogram.schema.change import CHANGE_KINDS, ChangedSpan, ChangeKind, NetworkChange, NetworkChanges
-from ethogram.schema.counts import COUNT_KEYS, COUNT_VOLUMES, COUNTS, GROUP
-from ethogram.schema.custom import CUSTOM_FLOW, CUSTOM_FORMAT, CustomFlows, ipv4_networks, private_mask
-from ethogram.schema.datagram import DatagramBatch, DatagramSource, Exporter
-from ethogram.schema.exported import ExportedDevice, SinkEvent
-from ethogram.schema.fingerprint import FINGERPRINT, FINGERPRINT_FORMAT, STATUS
-from ethogram.schema.flow import FLOW, FLOW_METADATA, INITIATOR, ROLE, SCOPE
-from ethogram.schema.identity import FACT, IDENTITY, MAX_VALUE
-from ethogram.schema.kind import KINDS, NETWORK_EQUIPMENT, Kind
-from ethogram.schema.ladder import LadderEvidence, LadderTerm, TermLevel
-from ethogram.schema.ladder_verdict import (
-    DevicePart,
-    IdentityFact,
-    LadderLevel,
-    LadderVerdict,
-    LevelEvidence,
-    LevelVerdict,
-)
-from ethogram.schema.live import (
-    DEVICE_STATES,
-    AuditRow,
-    ConfirmedStatement,
-    CounterSample,
-    DeviceDetail,
-    DeviceFact,
-    DeviceKey,
-    DevicePage,
-    DevicePeer,
-    DeviceRow,
-    DeviceSighting,
-    DeviceState,
-    DueDevice,
-    EventRow,
-    ExporterRow,
-    ExporterSample,
-    GroupRow,
-    Judgement,
-    LabelRow,
-    NoteRow,
-    Overview,
-    RoundResult,
-    ServiceHealth,
-    SessionRow,
-    UserRow,
-    VerdictChange,
-)
-from ethogram.schema.matrix import ServiceMatrix
-from ethogram.schema.mud import MUD_USE, MudPlace, MudProfile, MudRule, PortRange
-from ethogram.schema.named_device import NAMED_DEVICE
-from ethogram.schema.packet import PacketBatch
-from ethogram.schema.packet_flows import PACKET_FLOW, PACKET_FORMAT, PacketFlows
-from ethogram.schema.profile import (
-    DIRECTION,
-    DIRECTIONS,
-    METRICS,
-    RULE_TRAFFIC,
-    TRAFFIC,
-    BehaviourProfile,
-    BehaviourRule,
-    Direction,
-    Metric,
-    MonitorAlarm,
-    MonitoredDevice,
-    MonitorExcess,
-    MonitorReport,
-    Period,
-    RuleCounter,
-    VolumeLimit,
-)
-from ethogram.schema.record import Record
-from ethogram.schema.service import DYNAMIC_FROM, ICMP, ICMPV6, IGMP, TCP, UDP, service_name
-from ethogram.schema.source import FlowSource, PacketSource
-from ethogram.schema.table import Column, Table
-from ethogram.schema.time_span import ALWAYS, TimeSpan
-from ethogram.schema.verdict import UNKNOWN, Evidence, Fallback, Inventory, MethodShare, Verdict, Window
-from ethogram.schema.window import ITEM, ITEM_COUNTS, Windows
+The names here are public; each loads its module when it is first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ethogram._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from ethogram.schema.accounting import Accounting
+    from ethogram.schema.alert import (
+        ALERT_KINDS,
+        ALERT_STATES,
+        SEVERITIES,
+        AlertKind,
+        AlertPage,
+        AlertPass,
+        AlertRow,
+        AlertSighting,
+        AlertState,
+        MuteRow,
+        Severity,
+    )
+    from ethogram.schema.biflow import (
+        BIFLOW,
+        END_REASONS,
+        NAME_ANSWER,
+        NAME_QUESTION,
+        TCP_ACK,
+        TCP_FIN,
+        TCP_RST,
+        TCP_SYN,
+        TIME,
+    )
+    from ethogram.schema.change import CHANGE_KINDS, ChangedSpan, ChangeKind, NetworkChange, NetworkChanges
+    from ethogram.schema.counts import COUNT_KEYS, COUNT_VOLUMES, COUNTS, GROUP
+    from ethogram.schema.custom import CUSTOM_FLOW, CUSTOM_FORMAT, CustomFlows, ipv4_networks, private_mask
+    from ethogram.schema.datagram import DatagramBatch, DatagramSource, Exporter
+    from ethogram.schema.exported import ExportedDevice, SinkEvent
+    from ethogram.schema.fingerprint import FINGERPRINT, FINGERPRINT_FORMAT, STATUS
+    from ethogram.schema.flow import FLOW, FLOW_METADATA, INITIATOR, ROLE, SCOPE
+    from ethogram.schema.identity import FACT, IDENTITY, MAX_VALUE
+    from ethogram.schema.kind import KINDS, NETWORK_EQUIPMENT, Kind
+    from ethogram.schema.ladder import LadderEvidence, LadderTerm, TermLevel
+    from ethogram.schema.ladder_verdict import (
+        DevicePart,
+        IdentityFact,
+        LadderLevel,
+        LadderVerdict,
+        LevelEvidence,
+        LevelVerdict,
+    )
+    from ethogram.schema.live import (
+        DEVICE_STATES,
+        AuditRow,
+        ConfirmedStatement,
+        CounterSample,
+        DeviceDetail,
+        DeviceFact,
+        DeviceKey,
+        DevicePage,
+        DevicePeer,
+        DeviceRow,
+        DeviceSighting,
+        DeviceState,
+        DueDevice,
+        EventRow,
+        ExporterRow,
+        ExporterSample,
+        GroupRow,
+        Judgement,
+        LabelRow,
+        NoteRow,
+        Overview,
+        RoundResult,
+        ServiceHealth,
+        SessionRow,
+        UserRow,
+        VerdictChange,
+    )
+    from ethogram.schema.matrix import ServiceMatrix
+    from ethogram.schema.mud import MUD_USE, MudPlace, MudProfile, MudRule, PortRange
+    from ethogram.schema.named_device import NAMED_DEVICE
+    from ethogram.schema.packet import PacketBatch
+    from ethogram.schema.packet_flows import PACKET_FLOW, PACKET_FORMAT, PacketFlows
+    from ethogram.schema.profile import (
+        DIRECTION,
+        DIRECTIONS,
+        METRICS,
+        RULE_TRAFFIC,
+        TRAFFIC,
+        BehaviourProfile,
+        BehaviourRule,
+        Direction,
+        Metric,
+        MonitorAlarm,
+        MonitoredDevice,
+        MonitorExcess,
+        MonitorReport,
+        Period,
+        RuleCounter,
+        VolumeLimit,
+    )
+    from ethogram.schema.record import Record
+    from ethogram.schema.service import DYNAMIC_FROM, ICMP, ICMPV6, IGMP, TCP, UDP, service_name
+    from ethogram.schema.source import FlowSource, PacketSource
+    from ethogram.schema.table import Column, Table
+    from ethogram.schema.time_span import ALWAYS, TimeSpan
+    from ethogram.schema.verdict import UNKNOWN, Evidence, Fallback, Inventory, MethodShare, Verdict, Window
+    from ethogram.schema.window import ITEM, ITEM_COUNTS, Windows
 
 __all__ = [
     "ALERT_KINDS",
@@ -244,3 +254,114 @@ __all__ = [
     "private_mask",
     "service_name",
 ]
+
+_MODULES = {
+    "Accounting": "ethogram.schema.accounting",
+    **dict.fromkeys(
+        (
+            "ALERT_KINDS",
+            "ALERT_STATES",
+            "AlertKind",
+            "AlertPage",
+            "AlertPass",
+            "AlertRow",
+            "AlertSighting",
+            "AlertState",
+            "MuteRow",
+            "SEVERITIES",
+            "Severity",
+        ),
+        "ethogram.schema.alert",
+    ),
+    **dict.fromkeys(
+        ("BIFLOW", "END_REASONS", "NAME_ANSWER", "NAME_QUESTION", "TCP_ACK", "TCP_FIN", "TCP_RST", "TCP_SYN", "TIME"),
+        "ethogram.schema.biflow",
+    ),
+    **dict.fromkeys(
+        ("CHANGE_KINDS", "ChangeKind", "ChangedSpan", "NetworkChange", "NetworkChanges"), "ethogram.schema.change"
+    ),
+    **dict.fromkeys(("COUNTS", "COUNT_KEYS", "COUNT_VOLUMES", "GROUP"), "ethogram.schema.counts"),
+    **dict.fromkeys(
+        ("CUSTOM_FLOW", "CUSTOM_FORMAT", "CustomFlows", "ipv4_networks", "private_mask"), "ethogram.schema.custom"
+    ),
+    **dict.fromkeys(("DatagramBatch", "DatagramSource", "Exporter"), "ethogram.schema.datagram"),
+    **dict.fromkeys(("ExportedDevice", "SinkEvent"), "ethogram.schema.exported"),
+    **dict.fromkeys(("FINGERPRINT", "FINGERPRINT_FORMAT", "STATUS"), "ethogram.schema.fingerprint"),
+    **dict.fromkeys(("FLOW", "FLOW_METADATA", "INITIATOR", "ROLE", "SCOPE"), "ethogram.schema.flow"),
+    **dict.fromkeys(("FACT", "IDENTITY", "MAX_VALUE"), "ethogram.schema.identity"),
+    **dict.fromkeys(("KINDS", "Kind", "NETWORK_EQUIPMENT"), "ethogram.schema.kind"),
+    **dict.fromkeys(("LadderEvidence", "LadderTerm", "TermLevel"), "ethogram.schema.ladder"),
+    **dict.fromkeys(
+        ("DevicePart", "IdentityFact", "LadderLevel", "LadderVerdict", "LevelEvidence", "LevelVerdict"),
+        "ethogram.schema.ladder_verdict",
+    ),
+    **dict.fromkeys(
+        (
+            "AuditRow",
+            "ConfirmedStatement",
+            "CounterSample",
+            "DEVICE_STATES",
+            "DeviceDetail",
+            "DeviceFact",
+            "DeviceKey",
+            "DevicePage",
+            "DevicePeer",
+            "DeviceRow",
+            "DeviceSighting",
+            "DeviceState",
+            "DueDevice",
+            "EventRow",
+            "ExporterRow",
+            "ExporterSample",
+            "GroupRow",
+            "Judgement",
+            "LabelRow",
+            "NoteRow",
+            "Overview",
+            "RoundResult",
+            "ServiceHealth",
+            "SessionRow",
+            "UserRow",
+            "VerdictChange",
+        ),
+        "ethogram.schema.live",
+    ),
+    "ServiceMatrix": "ethogram.schema.matrix",
+    **dict.fromkeys(("MUD_USE", "MudPlace", "MudProfile", "MudRule", "PortRange"), "ethogram.schema.mud"),
+    "NAMED_DEVICE": "ethogram.schema.named_device",
+    "PacketBatch": "ethogram.schema.packet",
+    **dict.fromkeys(("PACKET_FLOW", "PACKET_FORMAT", "PacketFlows"), "ethogram.schema.packet_flows"),
+    **dict.fromkeys(
+        (
+            "BehaviourProfile",
+            "BehaviourRule",
+            "DIRECTION",
+            "DIRECTIONS",
+            "Direction",
+            "METRICS",
+            "Metric",
+            "MonitorAlarm",
+            "MonitorExcess",
+            "MonitorReport",
+            "MonitoredDevice",
+            "Period",
+            "RULE_TRAFFIC",
+            "RuleCounter",
+            "TRAFFIC",
+            "VolumeLimit",
+        ),
+        "ethogram.schema.profile",
+    ),
+    "Record": "ethogram.schema.record",
+    **dict.fromkeys(
+        ("DYNAMIC_FROM", "ICMP", "ICMPV6", "IGMP", "TCP", "UDP", "service_name"), "ethogram.schema.service"
+    ),
+    **dict.fromkeys(("FlowSource", "PacketSource"), "ethogram.schema.source"),
+    **dict.fromkeys(("Column", "Table"), "ethogram.schema.table"),
+    **dict.fromkeys(("ALWAYS", "TimeSpan"), "ethogram.schema.time_span"),
+    **dict.fromkeys(
+        ("Evidence", "Fallback", "Inventory", "MethodShare", "UNKNOWN", "Verdict", "Window"), "ethogram.schema.verdict"
+    ),
+    **dict.fromkeys(("ITEM", "ITEM_COUNTS", "Windows"), "ethogram.schema.window"),
+}
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)
