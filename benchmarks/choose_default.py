@@ -18,12 +18,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ethogram.bench.corpora.card import cards
 from ethogram.bench.counts.benchmark import CountBenchmark
 from ethogram.bench.counts.items import Items
 from ethogram.bench.counts.score import splits_of
 from ethogram.bench.counts.task import count_tasks
 from ethogram.config import CountSettings
+from ethogram.corpora.card import cards
 from ethogram.identify.aggregate import Averaged, split_windows
 from ethogram.identify.cross_network import CrossNetwork
 from ethogram.identify.identifier import Identifier

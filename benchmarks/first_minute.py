@@ -16,10 +16,10 @@ from pathlib import Path
 import polars as pl
 
 from ethogram._matplotlib import Figure
-from ethogram.bench.corpora.card import cards
 from ethogram.bench.ladder.benchmark import LadderBenchmark
 from ethogram.bench.ladder.measure import LEVELS, SOURCES, figures, platform_figures
 from ethogram.bench.report.tables import table_lines
+from ethogram.corpora.card import cards
 from ethogram.identify import metrics
 
 PAGE = Path(__file__).parent.parent / "docs" / "results" / "first-minute.md"
@@ -108,7 +108,7 @@ def platform_lines(predictions: pl.DataFrame) -> list[str]:
     lines = [
         f"Of {n['claims']:.0f} claims of a platform, about {n['products']:.0f} products in {n['networks']:.0f} "
         f"networks, it is publicly known",
-        f"whether they hold ({n['holds']:.0%} do; `src/ethogram/bench/cards/platforms.tsv`). Each laboratory is left "
+        f"whether they hold ({n['holds']:.0%} do; `src/ethogram/corpora/cards/platforms.tsv`). Each laboratory is left "
         "out of the fit in turn.",
         f"Names and MAC are at hand. Calibration error {n['calibration_error']:.2f}. Shown as probable: "
         f"{n['shown_right']:.2f} right, {n['shown_wrong']:.2f} wrong; sure:",

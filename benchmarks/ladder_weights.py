@@ -12,9 +12,9 @@ import os
 import sys
 from pathlib import Path
 
-from ethogram.bench.corpora.card import cards
 from ethogram.bench.ladder.benchmark import LadderBenchmark
 from ethogram.bench.ladder.measure import fit_on
+from ethogram.corpora.card import cards
 from ethogram.identify.behaviour import Behaviour
 from ethogram.identify.ladder_file import LadderFile, write_ladder
 from ethogram.pipeline.library import open_library

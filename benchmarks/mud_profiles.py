@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 import polars as pl
 
-from ethogram.bench.corpora.card import card
-from ethogram.bench.corpora.load import load
 from ethogram.config import CountSettings
+from ethogram.corpora.card import card
+from ethogram.corpora.load import load
 from ethogram.fingerprint.mud_profile import learn_rules
 from ethogram.flow.names import domains
 from ethogram.io.mud import read_mud

@@ -25,12 +25,12 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from ethogram.bench.corpora.card import cards
-from ethogram.bench.corpora.load import file_states
 from ethogram.bench.counts.benchmark import CountBenchmark
 from ethogram.bench.counts.items import Items
 from ethogram.bench.counts.task import CountTask
 from ethogram.config import FlowSettings
+from ethogram.corpora.card import cards
+from ethogram.corpora.load import file_states
 from ethogram.fingerprint.count import count
 from ethogram.flow.devices import LocalDevices
 from ethogram.identify import metrics

@@ -20,12 +20,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ethogram.bench.corpora.card import Card, cards
 from ethogram.bench.counts.benchmark import CountBenchmark
 from ethogram.bench.counts.items import Items, item_windows
 from ethogram.bench.counts.score import splits_of
 from ethogram.bench.counts.task import CountTask, count_tasks
 from ethogram.config import CountSettings
+from ethogram.corpora.card import Card, cards
 from ethogram.identify import library_file
 from ethogram.identify.library import Identity, Library, Source
 from ethogram.pipeline.learnt import write_bundled

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ethogram.bench.corpora.card import card
-from ethogram.bench.flows.corpus import load_flows
 from ethogram.bench.flows.split import drawn
 from ethogram.config import CustomFlowSettings, EncoderSettings, TrainingSettings
+from ethogram.corpora.card import card
+from ethogram.corpora.custom_flows import load_flows
 from ethogram.pipeline.representations import pretrain
 from ethogram.pipeline.vector_files import write_custom_flows
 from ethogram.representation.card import card as card_of

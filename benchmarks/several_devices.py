@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from ethogram.bench.corpora.card import cards
 from ethogram.bench.ladder.benchmark import LadderBenchmark
 from ethogram.bench.ladder.items import CONDITIONS, LadderItems
 from ethogram.bench.ladder.measure import LadderMeasurement, same_kind
 from ethogram.bench.report.tables import table_lines
+from ethogram.corpora.card import cards
 from ethogram.fingerprint.count import merge_counts
 from ethogram.knowledge.evidence import collect_evidence
 from ethogram.pipeline.several import LEAST_PRESENCE, LEAST_VENDORS, MOST_BREADTH, cloud_vendors

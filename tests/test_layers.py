@@ -16,13 +16,14 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 
 # room -> rooms it may import from. A room always may import itself.
 GROUND = {
-    "errors", "_address_text", "_arrays", "_files", "_hashing", "_lazy", "_matplotlib", "_numba", "_numba_cache",
-    "_parents", "_parse_address", "_tables", "_text", "_units", "_version", "schema", "config",
+    "errors", "_address_text", "_arrays", "_code_digest", "_files", "_hashing", "_lazy", "_matplotlib", "_numba",
+    "_numba_cache", "_parents", "_parse_address", "_tables", "_text", "_units", "_version", "schema", "config",
 }  # fmt: skip
 SIDE = {"io", "meter", "flow", "fingerprint", "representation", "knowledge", "identify", "behaviour"}
 UPPER = {"bench", "export", "serve", "simulate"}
 ALLOWED: dict[str, set[str]] = {
     "_arrays": set(),
+    "_code_digest": {"_version"},
     "_lazy": set(),
     "_matplotlib": set(),
     "_text": set(),
@@ -41,6 +42,8 @@ ALLOWED: dict[str, set[str]] = {
     **{room: set(GROUND) for room in SIDE},
     "pipeline": GROUND | SIDE,
     **{room: GROUND | SIDE | {"pipeline"} for room in UPPER},
+    "corpora": GROUND | SIDE | {"pipeline"},
+    "bench": GROUND | SIDE | {"pipeline", "corpora"},
     # Sinks send the documents that exports write.
     "serve": GROUND | SIDE | {"pipeline", "export"},
     "demo": GROUND | SIDE | {"pipeline", "serve", "simulate"},
@@ -49,7 +52,7 @@ ALLOWED: dict[str, set[str]] = {
     "_results": GROUND | SIDE | {"pipeline"},
     "_api": GROUND | SIDE | {"pipeline", "_frames", "_parse", "_results"},
     "_research": GROUND | SIDE | {"pipeline", "_api", "_frames", "_parse", "_results"},
-    "cli": GROUND | SIDE | UPPER | {"pipeline", "demo", "_parse"},
+    "cli": GROUND | SIDE | UPPER | {"pipeline", "corpora", "demo", "_parse"},
     "_version": set(),
     "__init__": {"_version"} | GROUND | SIDE | {"pipeline", "_api", "_research", "_results"},
     "__main__": {"cli"},

@@ -24,8 +24,8 @@ from pathlib import Path
 
 from ethogram.errors import UsageError
 
-__all__ = ["atomic_write", "atomic_write_all", "fsync_dir", "guarding", "is_ours", "protect", "require_ours",
-           "target_of", "write_bytes"]  # fmt: skip
+__all__ = ["atomic_write", "atomic_write_all", "file_lock", "fsync_dir", "guarding", "is_ours", "protect",
+           "require_ours", "target_of", "write_bytes"]  # fmt: skip
 
 _HIDDEN = re.compile(r"\.(?P<pid>\d{1,19})\.(?:part|old)")
 _LONGEST_NAME = 220  # of the 255 octets that file systems allow; the rest is for the process id and the suffix
@@ -239,6 +239,22 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a small file atomically."""
     with atomic_write(path) as part:
         part.write_bytes(content)
+
+
+@contextmanager
+def file_lock(path: Path | None) -> Iterator[None]:
+    """Lock a path for this process, and wait while another process holds the lock; None: do nothing.
+
+    Two runs that need the same derived file make it once: the second one finds the file of the first.
+    """
+    if path is None:
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The system releases the lock when the process ends; the empty file stays.
+    with path.with_name(f"{path.name}.lock").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def fsync_dir(folder: Path) -> None:

@@ -12,13 +12,13 @@ import orjson
 import polars as pl
 import pytest
 
-from ethogram.bench.corpora.card import cards
 from ethogram.bench.counts import score
 from ethogram.bench.counts.benchmark import CountBenchmark
 from ethogram.bench.counts.items import Items
 from ethogram.bench.counts.task import CountTask, count_methods, count_tasks
 from ethogram.bench.row import cut_half_line, read_rows
 from ethogram.cli import main
+from ethogram.corpora.card import cards
 from ethogram.errors import ConfigurationError, InputError, UsageError
 
 

@@ -7,7 +7,6 @@ import polars as pl
 import pytest
 from user_corpus_made import write_captures
 
-from ethogram.bench.corpora.card import Card, CardDevice
 from ethogram.bench.counts.build import build
 from ethogram.bench.counts.items import Items
 from ethogram.bench.fused.benchmark import FusedBenchmark
@@ -18,6 +17,7 @@ from ethogram.bench.groups.benchmark import GroupBenchmark, names_needed
 from ethogram.bench.groups.task import GroupMethod, GroupTask, group_methods, group_tasks
 from ethogram.bench.row import rows
 from ethogram.config import CountSettings, IdentifySettings
+from ethogram.corpora.card import Card, CardDevice
 from ethogram.errors import UsageError
 from ethogram.identify import metrics
 from ethogram.identify.fused_verdict import DEFAULT_FLOW_CLASSIFIERS, FusedVerdictModel

@@ -14,9 +14,6 @@ import pytest
 from user_corpus_made import write_captures
 
 from ethogram.bench import parallel, worker
-from ethogram.bench.corpora import load
-from ethogram.bench.corpora.card import Card, CardDevice, cards
-from ethogram.bench.flows import corpus
 from ethogram.bench.flows.task import flow_methods, flow_tasks
 from ethogram.bench.parallel import run_parallel, worker_count
 from ethogram.bench.row import Row, read_rows
@@ -24,6 +21,8 @@ from ethogram.bench.schedule import WorkUnit, needs_of, next_unit, work_units
 from ethogram.bench.suite import Suite, every_method, every_task
 from ethogram.cli import main
 from ethogram.config import CountSettings, MeterSettings
+from ethogram.corpora import custom_flows, load
+from ethogram.corpora.card import Card, CardDevice, cards
 from ethogram.errors import EthogramError
 
 MADE_EACH_TIME = ("made", "wall_s", "cpu_s")
@@ -152,10 +151,12 @@ def test_flows_that_two_want_are_read_once(tmp_path: Path, monkeypatch: pytest.M
     card = Card(name="one", title="one", years="", network="one", kind="capture", runs="day", source="", citation="",
                 licence="", traps=(), devices=(device,))  # fmt: skip
     read: list[str] = []
-    make = corpus._load
-    monkeypatch.setattr(corpus, "_load", lambda *given: (read.append(given[0].name), make(*given))[1])
+    make = custom_flows._load
+    monkeypatch.setattr(custom_flows, "_load", lambda *given: (read.append(given[0].name), make(*given))[1])
     with ThreadPoolExecutor(2) as pool:
-        first, two = pool.map(lambda _: corpus.load_flows(card, tmp_path, cache_folder=tmp_path / "cache"), range(2))
+        first, two = pool.map(
+            lambda _: custom_flows.load_flows(card, tmp_path, cache_folder=tmp_path / "cache"), range(2)
+        )
     assert read == ["one"] and first.digest == two.digest and len(first) == len(two) > 0
 
 

@@ -9,11 +9,11 @@ import made_up_home as home
 import numpy as np
 import polars as pl
 
-from ethogram.bench.corpora.card import cards
 from ethogram.bench.counts.benchmark import CountBenchmark
 from ethogram.bench.counts.items import Items
 from ethogram.bench.counts.score import closed
 from ethogram.bench.counts.task import count_methods, count_tasks
+from ethogram.corpora.card import cards
 
 
 def test_runs_that_are_devices_of_their_own_are_held_out_by_unit(tmp_path: Path) -> None:

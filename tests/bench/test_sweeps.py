@@ -10,7 +10,6 @@ import orjson
 import polars as pl
 import pytest
 
-from ethogram.bench.corpora.card import cards
 from ethogram.bench.counts.benchmark import CountBenchmark
 from ethogram.bench.counts.items import TaskData
 from ethogram.bench.counts.perturb import sampled, with_stray, without_flows
@@ -20,6 +19,7 @@ from ethogram.bench.report.write import current
 from ethogram.bench.row import ROW_FORMAT, rows
 from ethogram.cli import main
 from ethogram.config import CountSettings
+from ethogram.corpora.card import cards
 from ethogram.errors import ConfigurationError
 
 

@@ -10,14 +10,15 @@ import polars as pl
 import pytest
 from user_corpus_made import LABELS, write_captures, write_networks, write_own, write_published
 
-from ethogram.bench.corpora.card import cards
-from ethogram.bench.corpora.load import files_of
-from ethogram.bench.corpora.published import missing, published
-from ethogram.bench.corpora.user_corpus import is_user_corpus, user_corpus
-from ethogram.bench.corpora.user_flows import read_folder
-from ethogram.bench.corpora.user_labels import read_user_labels
 from ethogram.bench.row import read_rows
+from ethogram.bench.user_corpus import user_corpus
 from ethogram.cli import main
+from ethogram.corpora.card import cards
+from ethogram.corpora.load import files_of
+from ethogram.corpora.published import missing, published
+from ethogram.corpora.user_cards import is_user_corpus
+from ethogram.corpora.user_flows import read_folder
+from ethogram.corpora.user_labels import read_user_labels
 from ethogram.errors import EthogramError, InputError, UsageError
 from labelled_flows_made import home
 

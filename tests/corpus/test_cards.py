@@ -8,9 +8,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from ethogram.bench.corpora.card import Card, CardDevice, card, cards
-from ethogram.bench.corpora.labelled import LABELS, CorpusFlowTable
-from ethogram.bench.corpora.load import files_of, load
+from ethogram.corpora.card import Card, CardDevice, card, cards
+from ethogram.corpora.labelled import LABELS, CorpusFlowTable
+from ethogram.corpora.load import files_of, load
 from ethogram.schema import COUNTS, FLOW
 
 pytestmark = pytest.mark.corpus

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from docs.running import run_shell
-from ethogram.bench.corpora.card import Card
-from ethogram.bench.corpora.published import published
-from ethogram.bench.corpora.user_corpus import user_corpus
-from ethogram.bench.corpora.user_labels import LABELS
 from ethogram.bench.counts.task import CountMethod, CountTask, count_methods, count_tasks
 from ethogram.bench.flows.task import FlowMethod, FlowTask, flow_methods, flow_tasks
 from ethogram.bench.fused.task import fused_methods, fused_tasks
+from ethogram.bench.user_corpus import user_corpus
+from ethogram.corpora.card import Card
+from ethogram.corpora.published import published
+from ethogram.corpora.user_labels import LABELS
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "howto" / "benchmark.md").read_text("utf-8")

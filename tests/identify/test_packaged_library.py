@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ethogram.bench.corpora.card import cards
 from ethogram.bench.counts.task import count_tasks
+from ethogram.corpora.card import cards
 from ethogram.identify import library_file
 from ethogram.identify.library import Library
 from ethogram.pipeline.library import open_library

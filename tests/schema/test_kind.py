@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ethogram.bench.corpora.card import COARSE
+from ethogram.corpora.card import COARSE
 from ethogram.schema import KINDS
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from ethogram._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from ethogram.bench.corpora.card import Card, cards
     from ethogram.bench.parallel import MAX_JOBS, run_parallel, worker_count
     from ethogram.bench.report import (
         COLOURS,
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from ethogram.bench.row import Row, read_rows
     from ethogram.bench.splits import by_model, by_network, chronological
     from ethogram.bench.suite import Suite, applicable, every_method, every_task
+    from ethogram.corpora.card import Card, cards
     from ethogram.identify.metrics import (
         accuracy,
         area_under_roc,
@@ -101,7 +101,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    **dict.fromkeys(("Card", "cards"), "ethogram.bench.corpora.card"),
+    **dict.fromkeys(("Card", "cards"), "ethogram.corpora.card"),
     **dict.fromkeys(("Suite", "applicable", "every_method", "every_task"), "ethogram.bench.suite"),
     **dict.fromkeys(("MAX_JOBS", "run_parallel", "worker_count"), "ethogram.bench.parallel"),
     **dict.fromkeys(("Row", "read_rows"), "ethogram.bench.row"),

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ethogram.bench.corpora.card import Card
-from ethogram.bench.corpora.load import CACHE
+from ethogram.corpora.card import Card
+from ethogram.corpora.load import CACHE
 
 __all__ = ["BenchmarkOptions"]
 

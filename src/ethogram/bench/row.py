@@ -18,8 +18,8 @@ from typing import Any, Protocol, TypeVar
 import orjson
 from threadpoolctl import threadpool_limits
 
+from ethogram._code_digest import code_digest
 from ethogram._version import __version__
-from ethogram.bench.code_digest import code_digest
 from ethogram.errors import EthogramError, InputError, UsageError
 
 __all__ = ["ROW_FORMAT", "Benchmark", "Method", "Row", "Task", "commit", "cut_half_line", "identity_of",
@@ -27,8 +27,11 @@ __all__ = ["ROW_FORMAT", "Benchmark", "Method", "Row", "Task", "commit", "cut_ha
 
 ROW_FORMAT = "ethogram.bench/1"
 
-DIGEST_FORM = 2
-"""Version of how digests of data and code are computed. Rows without it were made before the package was renamed."""
+DIGEST_FORM = 3
+"""Version of how digests of data and code are computed.
+
+Rows without it were made before the package was renamed; in form 2 the code counted with its folder and documentation.
+"""
 
 Row = dict[str, Any]
 

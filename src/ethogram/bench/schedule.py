@@ -11,13 +11,13 @@ from typing import Any
 
 import orjson
 
-from ethogram.bench.corpora.card import Card
-from ethogram.bench.corpora.load import COUNTING
 from ethogram.bench.counts.task import CountMethod, CountTask
 from ethogram.bench.flows.task import FlowMethod, FlowTask, flow_methods
 from ethogram.bench.fused.task import FusedMethod, FusedTask
 from ethogram.bench.groups.task import GroupMethod
 from ethogram.bench.row import Row
+from ethogram.corpora.card import Card
+from ethogram.corpora.load import COUNTING
 
 __all__ = ["WorkUnit", "estimate_s", "needs_of", "next_unit", "work_units"]
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import orjson
 
-from ethogram.bench.corpora.card import Card
 from ethogram.bench.row import Row
 from ethogram.bench.suite import Suite
+from ethogram.corpora.card import Card
 from ethogram.errors import EthogramError
 
 __all__ = ["WorkerSpec", "environment", "quiet", "work"]

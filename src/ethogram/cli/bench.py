@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from ethogram.bench.corpora.card import Card
-    from ethogram.bench.corpora.user_corpus import UserCorpus
     from ethogram.bench.suite import Suite
+    from ethogram.bench.user_corpus import UserCorpus
+    from ethogram.corpora.card import Card
 
 __all__ = ["command"]
 
@@ -67,9 +67,9 @@ def command(
     If MYDIR in ``bench --corpus MYDIR`` holds labels.csv and custom flows or captures, it is a corpus with tasks of its
     own, which all run when no task is named.
     """
-    from ethogram.bench.corpora.card import cards as known_cards
-    from ethogram.bench.corpora.load import CACHE
     from ethogram.bench.suite import Suite, every_method, every_task
+    from ethogram.corpora.card import cards as known_cards
+    from ethogram.corpora.load import CACHE
     from ethogram.errors import ConfigurationError, UsageError
 
     known_tasks, known_methods = every_task(task_files), every_method(method_files)
@@ -104,8 +104,9 @@ def command(
 
 def _own(root: Path | None, known: dict[str, Card]) -> UserCorpus | None:
     """The folder as the user's own corpus; None when it holds known corpora."""
-    from ethogram.bench.corpora.user_corpus import is_user_corpus, user_corpus
+    from ethogram.bench.user_corpus import user_corpus
     from ethogram.cli.terminal import say
+    from ethogram.corpora.user_cards import is_user_corpus
 
     if root is None or not root.is_dir() or not is_user_corpus(root, known):
         return None
@@ -164,7 +165,7 @@ def _list(tasks: dict[str, Any], methods: dict[str, Any]) -> None:
 
 def _list_published(root: Path | None) -> None:
     """List published sets, and what each lacks in the folder of the corpora."""
-    from ethogram.bench.corpora.published import missing, published
+    from ethogram.corpora.published import missing, published
 
     rows = []
     for published_set in published().values():

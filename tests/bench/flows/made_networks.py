@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 
 from custom_flows_made import DAY_US, made
-from ethogram.bench.corpora.card import Card, read_card
-from ethogram.bench.flows.corpus import TRUTH, CorpusFlows
+from ethogram.corpora.card import Card, read_card
+from ethogram.corpora.custom_flows import TRUTH, CorpusFlows
 
 TYPES = {443: "camera", 80: "plug", 53: "hub"}
 

@@ -11,11 +11,11 @@ import polars as pl
 import pytest
 
 from bench.flows.made_networks import network
-from ethogram.bench.corpora.card import cards
 from ethogram.bench.flows.benchmark import FlowBenchmark
 from ethogram.bench.flows.encoders import Encoders
 from ethogram.bench.flows.task import FlowMethod, FlowTask
 from ethogram.bench.row import rows as made_rows
+from ethogram.corpora.card import cards
 from ethogram.representation.training import Training
 
 TINY = {"widths": (8,), "d": 3, "view": "meta+packets"}

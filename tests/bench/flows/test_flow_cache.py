@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ethogram.bench.flows.cache import file_lock, read_embedded, write_embedded
+from ethogram._files import file_lock
+from ethogram.bench.flows.cache import read_embedded, write_embedded
 
 FOUND = np.array([2, 5]), np.array([[1.0], [2.0]], np.float32), {"flows": 2.0, "seconds": 0.5}
 

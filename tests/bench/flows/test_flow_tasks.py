@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ethogram.bench.corpora.card import cards
 from ethogram.bench.counts.task import count_methods, count_tasks
 from ethogram.bench.flows.task import FlowTask, flow_methods, flow_tasks
+from ethogram.corpora.card import cards
 from ethogram.errors import ConfigurationError
 
 PLAIN = {"name": "t", "title": "t", "experiment": "P0", "protocol": "P0", "level": "model"}

@@ -15,16 +15,16 @@ import ethogram.pipeline.statistics
 import ethogram.pipeline.verdicts
 import ethogram.pipeline.windows
 import ethogram.schema
+from ethogram._code_digest import CodePart
 from ethogram.bench import splits
-from ethogram.bench.code_digest import CodePart
-from ethogram.bench.corpora.labelled import CorpusFlowTable
-from ethogram.bench.corpora.load import COUNTING, load
 from ethogram.bench.counts import behaviour, build, items, perturb, score, sweeps
 from ethogram.bench.counts.items import Items, TaskData, gather, item_windows
 from ethogram.bench.counts.task import CountMethod, CountTask
 from ethogram.bench.options import BenchmarkOptions
 from ethogram.bench.row import Row, identity_of
 from ethogram.config import CountSettings, FlowSettings, MeterSettings
+from ethogram.corpora.labelled import CorpusFlowTable
+from ethogram.corpora.load import COUNTING, load
 from ethogram.errors import UsageError
 
 __all__ = ["CountBenchmark"]

@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ethogram.bench.corpora.labelled import LABELS, CorpusFlowTable
 from ethogram.config import CountSettings
+from ethogram.corpora.labelled import LABELS, CorpusFlowTable
 from ethogram.fingerprint.count import count
 from ethogram.pipeline.statistics import flow_statistics
 from ethogram.schema import COUNTS, FLOW, GROUP, ITEM, ITEM_COUNTS, TIME, Windows

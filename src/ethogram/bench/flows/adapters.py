@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ethogram.bench.encoders.interface import PacketEncoder, adapter
-from ethogram.bench.flows.corpus import CorpusFlows
 from ethogram.bench.flows.ready_encoder import ReadyEncoder
 from ethogram.bench.flows.split import Rows
 from ethogram.bench.flows.task import FlowMethod
+from ethogram.corpora.custom_flows import CorpusFlows
 from ethogram.errors import EthogramError, LibraryError, UsageError
 from ethogram.schema import PacketFlows
 

@@ -16,9 +16,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 import ethogram.bench.flows.verdicts
-from ethogram.bench.code_digest import CodePart
+from ethogram._code_digest import CodePart
 from ethogram.bench.flows import figures, shift, split
-from ethogram.bench.flows.corpus import CorpusFlows, load_flows
 from ethogram.bench.flows.encoders import Encoders, encoder_code
 from ethogram.bench.flows.figures import FlowPredictions, SeedFigures, pooled, seed_figures, unknown_figures
 from ethogram.bench.flows.ready_encoder import ReadyEncoder
@@ -28,6 +27,7 @@ from ethogram.bench.flows.task import FlowMethod, FlowTask
 from ethogram.bench.flows.verdicts import FLOWS, CodedItems, FlowItems, verdicts
 from ethogram.bench.options import BenchmarkOptions
 from ethogram.bench.row import Row, identity_of
+from ethogram.corpora.custom_flows import CorpusFlows, load_flows
 from ethogram.errors import UsageError
 from ethogram.identify import aggregate, calibrate, metrics, openset, probe, probe_devices
 from ethogram.identify.probe import DETERMINISTIC, FrozenProbe, budget_rows

@@ -1,42 +1,19 @@
-"""Cache of encoders and embeddings: files are written atomically, and each is made by one process at a time."""
+"""Cache of embeddings: files are written atomically."""
 
 from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-__all__ = ["Embedded", "file_lock", "read_embedded", "write_embedded"]
+__all__ = ["Embedded", "read_embedded", "write_embedded"]
 
 Embedded = tuple[NDArray[np.int64], NDArray[np.float32], dict[str, float]]
 """Rows of a corpus, their embeddings, and the cost of computing them."""
-
-
-@contextmanager
-def file_lock(path: Path | None) -> Iterator[None]:
-    """Lock a path for this process, and wait while another process holds the lock; None: do nothing.
-
-    Two runs that need the same encoder train it once: the second one finds the file of the first.
-    """
-    if path is None:
-        yield
-        return
-    try:
-        import fcntl
-    except ImportError:  # without file locks both processes make the same file
-        yield
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The system releases the lock when the process ends; the empty file stays.
-    with path.with_name(f"{path.name}.lock").open("ab") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def read_embedded(path: Path) -> Embedded | None:

@@ -22,15 +22,16 @@ import ethogram.representation.build
 import ethogram.representation.dense
 import ethogram.representation.vector
 import ethogram.representation.views
-from ethogram.bench.code_digest import CodePart, code_digest, imported_modules
+from ethogram._code_digest import CodePart, code_digest, imported_modules
+from ethogram._files import file_lock
 from ethogram.bench.encoders.interface import PRETRAINING
-from ethogram.bench.flows.cache import Embedded, file_lock, read_embedded, write_embedded
-from ethogram.bench.flows.corpus import CorpusFlows
+from ethogram.bench.flows.cache import Embedded, read_embedded, write_embedded
 from ethogram.bench.flows.memory import Peak
 from ethogram.bench.flows.ready_encoder import ReadyEncoder
 from ethogram.bench.flows.split import Rows, days_of, drawn
 from ethogram.bench.flows.task import FlowMethod
 from ethogram.config import EncoderSettings, TrainingSettings
+from ethogram.corpora.custom_flows import CorpusFlows
 from ethogram.errors import EthogramError, LibraryError
 from ethogram.identify.split import Split
 from ethogram.representation.build import build_network, fit_encoder, load_encoder

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ethogram.bench.flows.corpus import CorpusFlows
+from ethogram.corpora.custom_flows import CorpusFlows
 from ethogram.representation.encoder import Encoder
 
 __all__ = ["ReadyEncoder"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ethogram.bench.flows.corpus import CorpusFlows
+from ethogram.corpora.custom_flows import CorpusFlows
 from ethogram.representation.encoder import Encoder
 from ethogram.representation.vector import expand
 

@@ -13,8 +13,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ethogram.bench.flows.corpus import CorpusFlows
 from ethogram.bench.flows.task import FlowTask, Part
+from ethogram.corpora.custom_flows import CorpusFlows
 from ethogram.errors import UsageError
 from ethogram.identify.split import FlowDays, Split
 

@@ -27,8 +27,8 @@ import ethogram.pipeline.library
 import ethogram.pipeline.verdicts
 import ethogram.pipeline.windows
 import ethogram.schema
+from ethogram._code_digest import CodePart
 from ethogram.bench import splits
-from ethogram.bench.code_digest import CodePart
 from ethogram.bench.counts.task import count_methods
 from ethogram.bench.flows.encoders import Encoders, encoder_code
 from ethogram.bench.flows.task import FlowMethod, flow_methods

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from ethogram.bench.counts.benchmark import CountBenchmark
 from ethogram.bench.counts.task import CountTask
-from ethogram.bench.flows.corpus import CorpusFlows, load_flows
 from ethogram.bench.flows.split import flow_folds
 from ethogram.bench.flows.task import FlowTask
 from ethogram.bench.fused.items import FusedItems, fused_items
 from ethogram.bench.fused.task import FusedTask
 from ethogram.bench.options import BenchmarkOptions
 from ethogram.bench.splits import by_network
+from ethogram.corpora.custom_flows import CorpusFlows, load_flows
 from ethogram.errors import LeakError, UsageError
 from ethogram.identify.split import Split
 

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from ethogram.bench.counts.items import Items, TaskData, Window, item_windows
-from ethogram.bench.flows.corpus import CorpusFlows
+from ethogram.corpora.custom_flows import CorpusFlows
 from ethogram.schema import Windows
 
 __all__ = ["FusedItems", "fused_items"]

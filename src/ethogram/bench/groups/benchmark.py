@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 import ethogram.bench.counts.items
 import ethogram.bench.fused.items
 import ethogram.schema
+from ethogram._code_digest import CodePart
 from ethogram.bench import splits
-from ethogram.bench.code_digest import CodePart
 from ethogram.bench.counts.benchmark import CountBenchmark
 from ethogram.bench.counts.task import CountTask
-from ethogram.bench.flows.corpus import CorpusFlows, load_flows
 from ethogram.bench.flows.encoders import Encoders, encoder_code
 from ethogram.bench.flows.split import drawn
 from ethogram.bench.flows.task import Caps, flow_methods
@@ -32,6 +31,7 @@ from ethogram.bench.groups.task import GroupMethod, GroupTask
 from ethogram.bench.options import BenchmarkOptions
 from ethogram.bench.row import Row, identity_of
 from ethogram.bench.splits import chronological
+from ethogram.corpora.custom_flows import CorpusFlows, load_flows
 from ethogram.errors import UsageError
 from ethogram.identify import metrics
 from ethogram.identify.flow_windows import FlowWindows

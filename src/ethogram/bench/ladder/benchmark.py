@@ -13,7 +13,7 @@ import polars as pl
 import ethogram.bench.counts.items
 import ethogram.pipeline.ladder
 import ethogram.schema
-from ethogram.bench.code_digest import CodePart
+from ethogram._code_digest import CodePart
 from ethogram.bench.counts.benchmark import CountBenchmark
 from ethogram.bench.ladder import fit, items, measure
 from ethogram.bench.ladder.items import CONDITIONS, ladder_items

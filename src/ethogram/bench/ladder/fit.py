@@ -5,7 +5,7 @@ With prior means w0 and precision r, the weights of vendors maximise
     sum over devices of  a log P(true vendor)  -  r/2 |w - w0|^2
 
 where a device whose vendor is no candidate counts as *none of them*. Those of platforms maximise the log probability of
-what is publicly known of the product's platforms (:mod:`ethogram.bench.ladder.platforms`), those of kinds the log
+what is publicly known of the product's platforms (:mod:`ethogram.corpora.platforms`), those of kinds the log
 probability of the true kind, summed over the candidates for the vendor. Thresholds maximise right - cost * wrong on the
 same devices: at :data:`SHOWN_COST` for what is shown as probable, at :data:`SURE_COST` for what a device is said to be.
 """

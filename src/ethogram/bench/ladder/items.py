@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from ethogram.bench.corpora.card import Card
 from ethogram.bench.counts.benchmark import CountBenchmark
 from ethogram.bench.counts.items import item_windows
 from ethogram.bench.counts.task import CountTask, count_tasks
-from ethogram.bench.ladder.platforms import platforms_of_product
+from ethogram.corpora.card import Card
+from ethogram.corpora.platforms import platforms_of_product
 from ethogram.identify.library import Identity
 from ethogram.knowledge.tables import Knowledge
 from ethogram.schema import GROUP, IDENTITY, Windows

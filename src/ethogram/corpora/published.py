@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ethogram.bench.corpora.card import CardDevice
+from ethogram.corpora.card import CardDevice
 from ethogram.errors import ConfigurationError
 
 __all__ = ["PublishedDevice", "PublishedSet", "missing", "published"]
@@ -76,7 +76,7 @@ def published() -> dict[str, PublishedSet]:
     'CC0-1.0'
     """
     sets = {}
-    root = resources.files("ethogram.bench") / "published_sets"
+    root = resources.files("ethogram.corpora") / "published_sets"
     for file in sorted(root.iterdir(), key=lambda p: p.name):
         if not file.name.endswith(".toml"):
             continue

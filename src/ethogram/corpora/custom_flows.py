@@ -19,7 +19,7 @@ import orjson
 import polars as pl
 from numpy.typing import NDArray
 
-import ethogram.bench.corpora.load
+import ethogram.corpora.load
 import ethogram.flow
 import ethogram.io
 import ethogram.meter
@@ -30,12 +30,12 @@ import ethogram.pipeline.vector_files
 import ethogram.pipeline.vector_stream
 import ethogram.pipeline.vectors
 import ethogram.schema
-from ethogram.bench.code_digest import CodePart, code_digest
-from ethogram.bench.corpora.card import Card, CardDevice
-from ethogram.bench.corpora.load import CACHE, corpus_digest, device_file, files_of, runs_of
-from ethogram.bench.corpora.user_flows import read_folder
-from ethogram.bench.flows.cache import file_lock
+from ethogram._code_digest import CodePart, code_digest
+from ethogram._files import file_lock
 from ethogram.config import CustomFlowSettings, PacketFlowSettings
+from ethogram.corpora.card import Card, CardDevice
+from ethogram.corpora.load import CACHE, corpus_digest, device_file, files_of, runs_of
+from ethogram.corpora.user_flows import read_folder
 from ethogram.errors import InputError, UsageError
 from ethogram.pipeline.packet_files import load_packets, written_beside
 from ethogram.pipeline.read_options import ReadOptions
@@ -50,7 +50,7 @@ DAY_US = 86_400_000_000
 CODE_DEPENDENCIES: tuple[CodePart, ...] = (
     __name__, ethogram.schema, ethogram.io, ethogram.meter, ethogram.flow, ethogram.pipeline.capture,
     ethogram.pipeline.vectors, ethogram.pipeline.vector_stream, ethogram.pipeline.assign_devices,
-    ethogram.pipeline.vector_files, ethogram.pipeline.packet_files, ethogram.bench.corpora.load,
+    ethogram.pipeline.vector_files, ethogram.pipeline.packet_files, ethogram.corpora.load,
 )  # fmt: skip
 """Code that decides what :func:`load_flows` gives; part of the digest that names a cached corpus."""
 
@@ -137,7 +137,7 @@ def load_flows(
 
     Examples
     --------
-    >>> from ethogram.bench.corpora.card import card
+    >>> from ethogram.corpora.card import card
     >>> loaded = load_flows(card("stevens_lsif_2019"), Path("corpus"))  # doctest: +SKIP
     """
     if card.kind not in ("capture", "folder"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ethogram.bench.corpora.file_digest import content_digests
+from ethogram.corpora.file_digest import content_digests
 
 
 def test_a_copy_has_the_digest_of_its_original(tmp_path: Path) -> None:

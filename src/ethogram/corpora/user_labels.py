@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ethogram._parse_address import parse_address, parse_mac
 from ethogram._tables import TextFileError, rows_of
-from ethogram.bench.corpora.card import CardDevice
+from ethogram.corpora.card import CardDevice
 from ethogram.errors import ConfigurationError, InputError
 
 __all__ = ["FILES", "LABELS", "read_user_labels"]

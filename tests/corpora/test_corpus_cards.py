@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ethogram.bench.corpora.card import COARSE, card, cards, read_card
 from ethogram.bench.suite import every_task
+from ethogram.corpora.card import COARSE, card, cards, read_card
 from ethogram.errors import ConfigurationError
 
 GOOD = """

@@ -16,26 +16,26 @@ from pathlib import Path
 import polars as pl
 
 import ethogram._parents
-import ethogram.bench.corpora.counters
-import ethogram.bench.corpora.labelled
-import ethogram.bench.corpora.profiles
-import ethogram.bench.corpora.records
+import ethogram.corpora.counters
+import ethogram.corpora.labelled
+import ethogram.corpora.profiles
+import ethogram.corpora.records
 import ethogram.flow
 import ethogram.io
 import ethogram.meter
 import ethogram.pipeline.capture
 import ethogram.pipeline.flows
 import ethogram.schema
-from ethogram.bench.code_digest import CodePart, code_digest
-from ethogram.bench.corpora import records
-from ethogram.bench.corpora.card import Card, CardDevice
-from ethogram.bench.corpora.counters import flow_features, rule_counters
-from ethogram.bench.corpora.file_digest import content_digests
-from ethogram.bench.corpora.labelled import LABELS, CachedCorpus, CorpusFlowTable
-from ethogram.bench.corpora.profiles import mud_profiles
-from ethogram.bench.corpora.user_flows import folder_services
-from ethogram.bench.flows.cache import file_lock
+from ethogram._code_digest import CodePart, code_digest
+from ethogram._files import file_lock
 from ethogram.config import CountSettings, FlowSettings, MeterSettings
+from ethogram.corpora import records
+from ethogram.corpora.card import Card, CardDevice
+from ethogram.corpora.counters import flow_features, rule_counters
+from ethogram.corpora.file_digest import content_digests
+from ethogram.corpora.labelled import LABELS, CachedCorpus, CorpusFlowTable
+from ethogram.corpora.profiles import mud_profiles
+from ethogram.corpora.user_flows import folder_services
 from ethogram.errors import InputError
 from ethogram.flow.devices_file import DeviceFile
 from ethogram.identify.library import NOMINAL
@@ -60,8 +60,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 CODE_DEPENDENCIES: tuple[CodePart, ...] = (
     __name__, ethogram.schema, ethogram.io, ethogram.meter, ethogram.flow, ethogram.pipeline.capture,
-    ethogram.pipeline.flows, ethogram.bench.corpora.counters, ethogram.bench.corpora.records,
-    ethogram.bench.corpora.labelled, ethogram.bench.corpora.profiles, ethogram._parents,
+    ethogram.pipeline.flows, ethogram.corpora.counters, ethogram.corpora.records,
+    ethogram.corpora.labelled, ethogram.corpora.profiles, ethogram._parents,
     "ethogram/data/knowledge/parents.tsv",
 )  # fmt: skip
 """Code that decides what :func:`load` gives; part of the digest that names a cached corpus."""
@@ -93,7 +93,7 @@ def file_states(card: Card, root: Path, memory: Path | None = None) -> list[str]
     root
         Folder of the corpora.
     memory
-        File with cached digests; see :func:`ethogram.bench.corpora.file_digest.content_digests`.
+        File with cached digests; see :func:`ethogram.corpora.file_digest.content_digests`.
     """
     files = [file for device in card.used_devices for file in files_of(card, device, root)]
     return [f"{file.name} {digest}" for file, digest in zip(files, content_digests(files, memory), strict=True)]

@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 
 from ethogram._parse_address import parse_mac
-from ethogram.bench.corpora.card import Card, CardDevice
 from ethogram.config import CustomFlowSettings, FlowSettings, MeterSettings, PacketFlowSettings
+from ethogram.corpora.card import Card, CardDevice
 from ethogram.errors import InputError, UsageError
 from ethogram.pipeline.flows import collect, read_flows
 from ethogram.pipeline.read_options import ReadOptions

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ethogram.bench.corpora.card import read_card
-from ethogram.bench.corpora.load import load
+from ethogram.corpora.card import read_card
+from ethogram.corpora.load import load
 
 CARD = """
 name = "home"

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import polars as pl
 
-from ethogram.bench.corpora.card import CardDevice
 from ethogram.config import CountSettings
+from ethogram.corpora.card import CardDevice
 from ethogram.errors import InputError
 from ethogram.flow.names import domains
 from ethogram.identify.library import NOMINAL

@@ -149,7 +149,7 @@ def cards(folder: Path | None = None) -> dict[str, Card]:
     """
     if folder is not None and not folder.is_dir():
         raise InputError("no such folder of cards", file=folder)
-    root = resources.files("ethogram.bench") / "cards" if folder is None else folder
+    root = resources.files("ethogram.corpora") / "cards" if folder is None else folder
     read_cards = [read_card(p.read_text(), file=p.name) for p in root.iterdir() if p.name.endswith(".toml")]
     return {read.name: read for read in sorted(read_cards, key=lambda read: read.name)}
 

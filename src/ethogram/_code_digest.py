@@ -2,6 +2,9 @@
 
 A class whose results depend on code outside its own module lists those modules, packages and classes in
 ``CODE_DEPENDENCIES``; :func:`code_digest` reads the list there. Nothing else knows which code a row depends on.
+
+A digest is that of code, not of its place: a module that moves to another folder, or whose documentation is rewritten,
+has the same digest as before. One that is renamed has another.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from types import ModuleType
 
 from ethogram._version import __version__
 
-__all__ = ["CodePart", "code_digest", "imported_modules"]
+__all__ = ["CodePart", "code_digest", "code_text", "imported_modules"]
 
 CodePart = ModuleType | type | str
 """A module, a package (the modules directly in it), a class (its module and its ``CODE_DEPENDENCIES``), or the dotted
@@ -25,7 +28,7 @@ name of a module that is not imported here because it loads an optional library,
 
 
 def code_digest(*parts: CodePart) -> str:
-    """Twelve hexadecimal digits of the package version and the source of these parts.
+    """Twelve hexadecimal digits of the package version and the :func:`code_text` of these parts.
 
     The order of the parts does not matter, and a module that several parts name is read once.
 
@@ -57,10 +60,55 @@ def _names(parts: Iterable[CodePart]) -> Iterable[str]:
 @cache
 def _digest(names: tuple[str, ...]) -> str:
     text = hashlib.sha256(__version__.encode())
-    for name in names:
-        for file in _files(name):
-            text.update(f"{name}/{file.name} ".encode() + file.read_bytes())
+    for digest in sorted({digest for name in names for digest in _file_digests(name)}):
+        text.update(digest)
     return text.hexdigest()[:12]
+
+
+@cache
+def _file_digests(name: str) -> tuple[bytes, ...]:
+    """Digest of each file of a module, of a package or of data."""
+    digests = []
+    for file in _files(name):
+        content = file.read_bytes()
+        if file.name.endswith(".py"):
+            content = code_text(content.decode("utf-8")).encode()
+        digests.append(hashlib.sha256(f"{file.name}\0".encode() + content).digest())
+    return tuple(digests)
+
+
+def code_text(source: str) -> str:
+    """The lines of a module that decide what it does.
+
+    Left out are docstrings, empty lines, ``CODE_DEPENDENCIES`` (what it names is digested itself), and the packages of
+    imported modules: an import is its module's last name and the names that it gives, in alphabetical order.
+
+    Examples
+    --------
+    >>> print(code_text("'Documentation.'\\nfrom package.room.module import name\\nvalue = name()"))
+    from module import name
+    value = name()
+    """
+    lines = source.splitlines()
+    imports = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            origin = "" if isinstance(node, ast.Import) else f"from {(node.module or '').rpartition('.')[2]} "
+            imports += [f"{origin}import {alias.name if origin else alias.name.rpartition('.')[2]}"
+                        + (f" as {alias.asname}" if alias.asname else "") for alias in node.names]  # fmt: skip
+        elif not (isinstance(node, ast.stmt) and (_is_text(node) or _is_dependencies(node))):
+            continue
+        lines[node.lineno - 1 : node.end_lineno] = [""] * ((node.end_lineno or node.lineno) - node.lineno + 1)
+    return "\n".join(sorted(imports) + [line.rstrip() for line in lines if line.strip()])
+
+
+def _is_text(node: ast.stmt) -> bool:
+    """Whether a statement is a string alone, as a docstring is."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _is_dependencies(node: ast.stmt) -> bool:
+    return isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "CODE_DEPENDENCIES"
 
 
 def _files(name: str) -> list[resources.abc.Traversable]:

@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from ethogram.bench.corpora.profiles import mud_profiles
 from ethogram.config import CountSettings
+from ethogram.corpora.profiles import mud_profiles
 from ethogram.errors import InputError
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ethogram.bench.corpora.card import CardDevice
+from ethogram.corpora.card import CardDevice
 from ethogram.errors import InputError
 from ethogram.schema import BIFLOW, Accounting
 

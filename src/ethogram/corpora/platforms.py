@@ -1,8 +1,8 @@
 """Which products run on which platforms: the truth by which platforms are calibrated.
 
 The rows are public knowledge about the products of the corpora, each with source, licence and date
-(``bench/cards/platforms.tsv``). They state claims of the knowledge pack that hold and that do not; a claim about which
-nothing is publicly known has no row and is not scored.
+(``corpora/cards/platforms.tsv``). They state claims of the knowledge pack that hold and that do not; a claim about
+which nothing is publicly known has no row and is not scored.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def platform_rows() -> tuple[PlatformRow, ...]:
     >>> [row.holds for row in platform_rows() if (row.product, row.platform) == ("teckin-plug", "tuya")]
     [True]
     """
-    file = resources.files("ethogram.bench") / "cards" / "platforms.tsv"
+    file = resources.files("ethogram.corpora") / "cards" / "platforms.tsv"
     cells = [line.split("\t") for line in file.read_text(encoding="utf-8").splitlines()[1:]]
     return tuple(PlatformRow(p, q, holds == "yes", *about) for p, q, holds, *about in cells)
 

@@ -14,8 +14,8 @@ from typing import Any
 import orjson
 import polars as pl
 
-from ethogram.bench.corpora.counters import scope_of
 from ethogram.config import CountSettings
+from ethogram.corpora.counters import scope_of
 from ethogram.errors import InputError
 from ethogram.flow.names import domains
 from ethogram.identify.library import NOMINAL

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ethogram.bench.corpora.card import card
-from ethogram.bench.flows.corpus import TRUTH, load_flows
+from ethogram.corpora.card import card
+from ethogram.corpora.custom_flows import TRUTH, load_flows
 from ethogram.errors import UsageError
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 import polars as pl
 
-from ethogram.bench.corpora.card import Card
+from ethogram.corpora.card import Card
 from ethogram.errors import InputError
 from ethogram.schema import COUNTS, FLOW, TIME, Accounting, Column, Table
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from ethogram.bench.code_digest import code_digest, imported_modules
-from ethogram.bench.corpora import load
+from ethogram._code_digest import code_digest, code_text, imported_modules
 from ethogram.bench.counts.benchmark import CountBenchmark
 from ethogram.bench.encoders.interface import ADAPTERS
-from ethogram.bench.flows import corpus
 from ethogram.bench.flows.benchmark import FlowBenchmark
 from ethogram.bench.flows.encoders import encoder_code
 from ethogram.bench.flows.task import flow_methods
 from ethogram.bench.fused.benchmark import FusedBenchmark
 from ethogram.bench.groups.benchmark import GroupBenchmark
+from ethogram.corpora import custom_flows, load
 
 BENCHMARKS = (CountBenchmark, FusedBenchmark, FlowBenchmark, GroupBenchmark)
 
@@ -27,13 +26,49 @@ def test_a_benchmark_is_known_by_its_module_and_by_what_it_declares(part: type) 
 
 def test_loading_is_known_by_declared_modules() -> None:
     assert len(code_digest(*load.CODE_DEPENDENCIES)) == 12
-    assert code_digest(*load.CODE_DEPENDENCIES) != code_digest(*corpus.CODE_DEPENDENCIES)
+    assert code_digest(*load.CODE_DEPENDENCIES) != code_digest(*custom_flows.CODE_DEPENDENCIES)
 
 
 def test_order_and_repetition_do_not_matter() -> None:
     assert code_digest("ethogram.errors", "ethogram.schema") == code_digest(
         "ethogram.schema", "ethogram.errors", "ethogram.errors"
     )
+
+
+MODULE = '''"""One sentence."""
+
+from __future__ import annotations
+
+import numpy as np
+from {package}.card import Card
+from ethogram.errors import InputError
+
+CODE_DEPENDENCIES: tuple[str, ...] = ({dependencies!r},)
+
+
+def devices(card: Card) -> int:
+    """{documentation}"""
+    return {result}
+'''
+
+
+def module(**changes: str) -> str:
+    parts = {"package": "ethogram.bench.corpora", "dependencies": "a", "documentation": "A.", "result": "1"}
+    return MODULE.format(**parts | changes)
+
+
+def test_a_move_or_another_sentence_changes_no_digest() -> None:
+    assert code_text(module()) == code_text(
+        module(package="ethogram.corpora", dependencies="b", documentation="Number of devices.\n\n    Two lines.\n    ")
+    )
+    assert code_text(module()) != code_text(module(result="2"))
+    assert code_text(module()) != code_text(module().replace("card import", "cards import"))
+    assert "return 1" in code_text(module()) and "import numpy as np" in code_text(module())
+
+
+def test_imports_in_another_order_are_the_same_code() -> None:
+    first, second = "from a import b\nfrom c import d, e\n", "from c import e\nfrom c import d\nfrom a import b\n"
+    assert code_text(first) == code_text(second) != code_text("from a import b\nfrom c import d\n")
 
 
 def test_a_module_that_does_not_exist_is_an_error() -> None:

@@ -1,1 +1,0 @@
-"""Labelled corpora: cards, loaders, and a user's own folder."""
