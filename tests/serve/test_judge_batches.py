@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
+from ethogram.config import KeySettings
 from ethogram.demo.inventory import LATER, packaged
-from ethogram.fingerprint.count import sort_counts
+from ethogram.fingerprint.count import merge_counts, sort_counts, summed_counts
 from ethogram.fingerprint.exporter import FingerprintExporter
+from ethogram.fingerprint.key import with_service
 from ethogram.pipeline.device_identifier import DeviceIdentifier
-from ethogram.pipeline.windows import settled_devices, stable_windows
+from ethogram.pipeline.windows import ObservedWindows, regroup, settled_devices, stable_windows, windows_of_devices
 from ethogram.schema import COUNTS
 from ethogram.serve.facts import hours_of_devices, octets_by_hour
 
@@ -48,3 +51,33 @@ def test_octets_of_hours_are_read_when_they_are_wanted(counts: pl.DataFrame) -> 
     lazily = hours_of_devices(counts)
     assert {device: tuple(hours) for device, hours in lazily.items()} == octets_by_hour(counts)
     assert sum(len(hours) for hours in lazily.values()) == sum(len(hours) for hours in octets_by_hour(counts).values())
+
+
+def test_windows_of_devices_are_days_brought_together(counts: pl.DataFrame) -> None:
+    direct, days = windows_of_devices(counts, 86_400), regroup(ObservedWindows.of_counts(counts, 86_400), "device")
+    assert_frame_equal(direct.items, days.windows.items)
+    assert_frame_equal(direct.counts, days.windows.counts, check_row_order=False)
+
+
+def test_totals_are_the_sums_over_time(counts: pl.DataFrame) -> None:
+    windows = windows_of_devices(counts, 86_400)
+    assert windows.totals.height < counts.height
+    for name in ("flows", "octets_out", "packets_in"):
+        assert windows.totals[name].sum() == counts[name].sum()
+    assert windows.totals["most_packets_out"].max() == counts["packets_out"].max()
+
+
+def test_summed_counts_are_merged_and_sorted(counts: pl.DataFrame) -> None:
+    twice = pl.concat([counts, counts.head(50)]).sample(fraction=1.0, shuffle=True, seed=1)
+    expected = COUNTS.conform(sort_counts(pl.DataFrame(merge_counts(twice))))
+    assert_frame_equal(summed_counts(twice), expected)
+    assert_frame_equal(summed_counts(counts.sample(fraction=1.0, shuffle=True, seed=2)), counts)
+    assert summed_counts(COUNTS.empty()).height == 0
+
+
+def test_many_rows_are_named_as_few_are(counts: pl.DataFrame) -> None:
+    settings = KeySettings(role=True, name=True, rhythm_h=6)
+    assert counts.height > 5000
+    many = with_service(counts, settings)
+    few = pl.concat([with_service(part, settings) for part in counts.iter_slices(1000)])
+    assert_frame_equal(many, few)

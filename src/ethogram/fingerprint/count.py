@@ -31,6 +31,7 @@ __all__ = [
     "sorted_rows",
     "split",
     "split_fate",
+    "summed_counts",
     "tally",
 ]
 
@@ -158,6 +159,17 @@ def split(tallied: pl.DataFrame, settings: CountSettings | None = None) -> tuple
 def sort_counts(counts: pl.DataFrame) -> pl.DataFrame:
     """Sort by :data:`ethogram.schema.COUNT_KEYS`."""
     return counts[sorted_rows(counts)]
+
+
+def summed_counts(counts: pl.DataFrame) -> pl.DataFrame:
+    """Counts sorted by key, rows with the same key added up; form :data:`ethogram.schema.COUNTS`."""
+    ordered = counts.select(COUNTS.names)
+    ordered = ordered[sorted_rows(ordered)]
+    keys = ordered.select(COUNT_KEYS)
+    same = keys.select(pl.all().eq_missing(pl.all().shift())).select(pl.all_horizontal(pl.all()))
+    if same.height > 1 and same.to_series()[1:].any():
+        ordered = sort_counts(pl.DataFrame(merge_counts(ordered)))
+    return COUNTS.conform(ordered)
 
 
 def sorted_rows(counts: pl.DataFrame) -> pl.Series:

@@ -15,6 +15,8 @@ __all__ = ["learn_ports", "service", "with_service"]
 
 SYSTEM_PORTS = 1024
 """End of the system ports (RFC 6335 section 6)."""
+_MANY = 4096
+"""Rows from which on their keys are far fewer."""
 
 
 def service(settings: KeySettings | None = None) -> nw.Expr:
@@ -77,7 +79,19 @@ def with_service(counts: IntoFrame, settings: KeySettings | None = None) -> Any:
     >>> with_service(counts)["service"].to_list()
     ['TCP/443', 'UDP/53', 'TCP/dyn', 'IP/2']
     """
+    if isinstance(counts, pl.DataFrame) and counts.height >= _MANY:
+        # Texts are made once for each key, not for each row.
+        columns = _parts_of(settings or KeySettings())
+        named = nw.from_native(counts.select(columns).unique()).with_columns(service(settings)).to_native()
+        return counts.join(named, on=columns, how="left", nulls_equal=True, maintain_order="left")
     return nw.from_native(counts).with_columns(service(settings)).to_native()
+
+
+def _parts_of(settings: KeySettings) -> list[str]:
+    """Columns that a key is made of."""
+    parts = {"role": settings.role, "scope": settings.scope, "answered": settings.answered, "name": settings.name,
+             "time": settings.rhythm_h is not None}  # fmt: skip
+    return ["protocol", "port", *(name for name, used in parts.items() if used)]
 
 
 def learn_ports(counts: pl.DataFrame, min_days: int = 3, dynamic_from: int = DYNAMIC_FROM) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ _PRESENT: dict[str, pl.Expr] = {
     "SSDP": _at(_udp, 1900) & _multicast,
     "answers SSDP": _at(_udp, 1900) & _server,
     "IGMP": _protocol == IGMP,
-    "ICMP": (_protocol == ICMP) & (pl.col("packets_out") > 2),
+    "ICMP": (_protocol == ICMP) & (pl.col("most_packets_out") > 2),
     "IPv6": _protocol.is_in([0, ICMPV6]),
     "time": _at(_udp, 123),
     "HTTP outside": _at(_tcp, 80) & _client & _wan,
@@ -130,7 +130,7 @@ def behaviour(windows: Windows) -> NDArray[np.float64]:
     known = ~portless
     expressions = _amounts() | {"services": pl.when(known).then(services)}
     expressions |= {name: pl.when(known).then(which.any().cast(pl.Float64)) for name, which in _PRESENT.items()}
-    values = windows.counts.group_by("item").agg(**expressions)
+    values = windows.totals.group_by("item").agg(**expressions)
     rows = windows.items.select("item").join(values, on="item", how="left", maintain_order="left")
     return rows.select(pl.col(name).cast(pl.Float64).fill_null(float("nan")) for name in STATISTICS).to_numpy()
 

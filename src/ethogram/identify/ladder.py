@@ -20,7 +20,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +32,6 @@ __all__ = [
     "KIND_PRIORS", "MODEL_PRIORS", "NONE", "PLATFORM_PRIORS", "VENDOR_PRIORS", "Ladder", "LadderDecision",
     "LadderWeights",
 ]  # fmt: skip
-
-T = TypeVar("T")
 
 NONE = ""
 """Label of *none of the candidates*."""
@@ -79,6 +78,10 @@ MODULE_MAKER = "module-maker"
 
 MODEL_PRIORS: dict[str, float] = {"ratio": 0.4, "offset": -1.5}
 """Prior mean of slope and offset of the log likelihood ratio of a model."""
+
+_VENDOR_PLACE, _KIND_PLACE, _PLATFORM_PLACE = (
+    {name: j for j, name in enumerate(priors)} for priors in (VENDOR_PRIORS, KIND_PRIORS, PLATFORM_PRIORS)
+)
 
 
 @dataclass(frozen=True)
@@ -145,25 +148,26 @@ class Ladder:
 
     def decide(self, evidence: Sequence[LadderEvidence]) -> list[LadderDecision]:
         """Probabilities of n devices."""
-        return [self._decide(item) for item in evidence]
+        of_vendor = vector(self.weights.vendor, VENDOR_PRIORS)
+        of_kind = vector(self.weights.kind, KIND_PRIORS)
+        logs = _KindLogs()
+        return [self._decide(item, of_vendor, of_kind, logs) for item in evidence]
 
-    def _decide(self, item: LadderEvidence) -> LadderDecision:
+    def _decide(
+        self, item: LadderEvidence, of_vendor: NDArray[np.float64], of_kind: NDArray[np.float64], logs: _KindLogs
+    ) -> LadderDecision:  # fmt: skip
         vendors, of_vendors = vendor_features(item)
-        vendor_p = softmax(of_vendors @ vector(self.weights.vendor, VENDOR_PRIORS))
+        vendor_p = softmax(of_vendors @ of_vendor)
         platforms = platform_shares(item, self.weights.platform)
-        kinds, of_kinds = kind_features(item, vendors, platforms)
-        kind_p = softmax(of_kinds @ vector(self.weights.kind, KIND_PRIORS))
+        kinds, of_kinds = kind_features(item, vendors, platforms, logs)
+        kind_p = softmax(of_kinds @ of_kind)
         family_p = vendor_p[:, None] * kind_p
         by_kind = family_p.sum(axis=0)
-        families = {
-            (vendor, kind): float(family_p[v, k])
-            for v, vendor in enumerate(vendors) if vendor != NONE
-            for k, kind in enumerate(kinds)
-        }  # fmt: skip
+        families = _ranked_families(vendors, tuple(kinds), family_p)
         return LadderDecision(
-            vendors=_ranked({v: float(p) for v, p in zip(vendors, vendor_p, strict=True) if v != NONE}),
+            vendors=_ranked({v: p for v, p in zip(vendors, vendor_p.tolist(), strict=True) if v != NONE}),
             kinds=_ranked(dict(zip(kinds, by_kind.tolist(), strict=True))),
-            families=_ranked(families),
+            families=families,
             models=_ranked(self._models(item, families)),
             platforms=_ranked(platforms),
         )
@@ -173,8 +177,13 @@ class Ladder:
         terms = [term for term in item.terms if term.level == "vendor" and term.label == vendor]
         return _weighed(terms, self.weights.vendor, VENDOR_PRIORS)
 
-    def explain_kind(self, item: LadderEvidence, kind: str, vendor: str = NONE) -> list[tuple[LadderTerm, float]]:
-        """Terms that speak for a kind of a vendor, each with its nats relative to an average kind."""
+    def explain_kind(
+        self, item: LadderEvidence, kind: str, vendor: str = NONE, platforms: Mapping[str, float] | None = None
+    ) -> list[tuple[LadderTerm, float]]:  # fmt: skip
+        """Terms that speak for a kind of a vendor, each with its nats relative to an average kind.
+
+        ``platforms`` are those of the decision; by default they are computed.
+        """
         terms = [
             term for term in item.terms
             if term.label == kind and (term.level == "kind" or (term.level == "family" and term.vendor == vendor))
@@ -183,7 +192,8 @@ class Ladder:
         if share > 0.0:
             usual = np.log(share + LEAST_SHARE) - np.log(item.base_kinds.get(kind, 0.0) + LEAST_SHARE)
             terms.append(LadderTerm("kind", kind, "share", float(usual), f"{share:.0%} of its vendor's devices"))
-        platforms = platform_shares(item, self.weights.platform)
+        if platforms is None:
+            platforms = platform_shares(item, self.weights.platform)
         for system, p in platforms.items():
             of_system = item.platform_kinds.get(system, {}).get(kind, 0.0)
             if of_system > 0.0:
@@ -213,8 +223,42 @@ def _weighed(
     return sorted(weighed, key=lambda pair: (-pair[1], pair[0].text))
 
 
-def _ranked(probabilities: Mapping[T, float]) -> dict[T, float]:
-    return dict(sorted(probabilities.items(), key=lambda pair: (-pair[1], str(pair[0]))))
+def _ranked(probabilities: Mapping[str, float]) -> dict[str, float]:
+    """The most probable label first, and labels of equal probability in order."""
+    labels = sorted(sorted(probabilities), key=probabilities.__getitem__, reverse=True)
+    return {label: probabilities[label] for label in labels}
+
+
+def _ranked_families(
+    vendors: Sequence[str], kinds: tuple[str, ...], probabilities: NDArray[np.float64]
+) -> dict[tuple[str, str], float]:
+    """Families of probabilities (V, K), the most probable one first; equal ones in order of their text."""
+    named = sorted((v for v, vendor in enumerate(vendors) if vendor != NONE), key=lambda v: repr(vendors[v]))
+    columns = _order_of_texts(kinds)
+    flat = probabilities[np.ix_(named, columns)].ravel()
+    labels = [(vendors[v], kinds[k]) for v in named for k in columns]
+    order = np.argsort(-flat, kind="stable")
+    return dict(zip([labels[i] for i in order.tolist()], flat[order].tolist(), strict=True))
+
+
+@lru_cache(maxsize=16)
+def _order_of_texts(labels: tuple[str, ...]) -> list[int]:
+    return sorted(range(len(labels)), key=lambda i: repr(labels[i]))
+
+
+class _KindLogs:
+    """Logarithms of the shares of kinds, computed once for each table of shares."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, tuple[Mapping[str, float], NDArray[np.float64]]] = {}
+
+    def of(self, shares: Mapping[str, float], kinds: Sequence[str]) -> NDArray[np.float64]:
+        """Shares of kinds, (K)."""
+        row = self._rows.get(id(shares))
+        if row is None or len(row[1]) != len(kinds):
+            values = np.log(np.array([shares.get(kind, 0.0) for kind in kinds]) + LEAST_SHARE)
+            row = self._rows[id(shares)] = (shares, values)  # the table stays alive, hence its id is its own
+        return row[1]
 
 
 def vector(weights: Mapping[str, float], priors: Mapping[str, float]) -> NDArray[np.float64]:
@@ -234,7 +278,7 @@ def vendor_features(item: LadderEvidence) -> tuple[list[str], NDArray[np.float64
     terms = [term for term in item.terms if term.level == "vendor"]
     vendors = [NONE, *sorted({term.label for term in terms})]
     row = {vendor: i for i, vendor in enumerate(vendors)}
-    column = {name: j for j, name in enumerate(VENDOR_PRIORS)}
+    column = _VENDOR_PLACE
     features = np.zeros((len(vendors), len(VENDOR_PRIORS)))
     for term in terms:
         at = row[term.label], column[term.feature]
@@ -251,22 +295,21 @@ def vendor_features(item: LadderEvidence) -> tuple[list[str], NDArray[np.float64
 
 
 def kind_features(
-    item: LadderEvidence, vendors: Sequence[str], platforms: Mapping[str, float]
+    item: LadderEvidence, vendors: Sequence[str], platforms: Mapping[str, float], logs: _KindLogs | None = None
 ) -> tuple[list[str], NDArray[np.float64]]:
     """Kinds, and their features (V, K, F) for each candidate, in the order of :data:`KIND_PRIORS`.
 
-    ``platforms`` has the probability of each platform.
+    ``platforms`` has the probability of each platform; ``logs`` is shared by items of the same kinds.
     """
+    logs = logs or _KindLogs()
     kinds = sorted(item.base_kinds)
     column = {kind: k for k, kind in enumerate(kinds)}
     row = {vendor: i for i, vendor in enumerate(vendors)}
-    place = {name: j for j, name in enumerate(KIND_PRIORS)}
+    place = _KIND_PLACE
     features = np.zeros((len(vendors), len(kinds), len(KIND_PRIORS)))
     base = np.array([item.base_kinds[kind] for kind in kinds])
     for vendor, v in row.items():
-        shares = item.vendor_kinds.get(vendor)
-        known = np.array([shares.get(kind, 0.0) for kind in kinds]) if shares else base
-        features[v, :, place["share"]] = np.log(known + LEAST_SHARE)
+        features[v, :, place["share"]] = logs.of(item.vendor_kinds.get(vendor) or item.base_kinds, kinds)
     equipment = [column[kind] for kind in NETWORK_EQUIPMENT if kind in column]
     features[:, equipment, place["network equipment"]] = 1.0
     systems = [system for system in platforms if system in item.platform_kinds]
@@ -300,7 +343,7 @@ def platform_features(item: LadderEvidence) -> tuple[list[str], NDArray[np.float
     terms = [term for term in item.terms if term.level == "platform" and term.label != MODULE_MAKER]
     platforms = sorted({term.label for term in terms})
     row = {platform: i for i, platform in enumerate(platforms)}
-    column = {name: j for j, name in enumerate(PLATFORM_PRIORS)}
+    column = _PLATFORM_PLACE
     features = np.zeros((len(platforms), len(PLATFORM_PRIORS)))
     features[:, column["offset"]] = 1.0
     for term in terms:
@@ -311,6 +354,8 @@ def platform_features(item: LadderEvidence) -> tuple[list[str], NDArray[np.float
 def platform_shares(item: LadderEvidence, weights: Mapping[str, float]) -> dict[str, float]:
     """Probability of each platform; several may hold at once."""
     platforms, features = platform_features(item)
+    if not platforms:
+        return {}
     logits = np.clip(features @ vector(weights, PLATFORM_PRIORS), -_MOST_LOGIT, _MOST_LOGIT)
     shares = 1.0 / (1.0 + np.exp(-logits))
     return dict(zip(platforms, shares.tolist(), strict=True))

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ethogram.errors import UsageError
 from ethogram.identify.behaviour import Behaviour
@@ -85,23 +84,25 @@ class LadderLibrary:
         if not hasattr(self, "models_"):
             raise UsageError("LadderLibrary is not fitted yet; call fit first")
         ratios = self.products_.decision_function(windows)
-        for item, row in zip(evidence, ratios, strict=True):
-            self._add_products(item, row)
+        nearest = np.argsort(-ratios, axis=1, kind="stable")[:, :MOST_MODELS]
+        values = np.take_along_axis(ratios, nearest, axis=1)
+        for item, columns, row in zip(evidence, nearest.tolist(), values.tolist(), strict=True):
+            self._add_products(item, columns, row)
         if self.behaviour_ is not None:
             logs = self.behaviour_.predict_log_proba(windows) + np.log(len(self.behaviour_.kinds_))
-            for item, kinds in zip(evidence, logs, strict=True):
+            for item, kinds in zip(evidence, logs.tolist(), strict=True):
                 item.terms += [
-                    LadderTerm("kind", kind, "behaviour", float(value), BEHAVIOUR_TEXT, "library")
+                    LadderTerm("kind", kind, "behaviour", value, BEHAVIOUR_TEXT, "library")
                     for kind, value in zip(self.behaviour_.kinds_, kinds, strict=True)
                 ]
 
-    def _add_products(self, item: LadderEvidence, ratios: NDArray[np.float64]) -> None:
+    def _add_products(self, item: LadderEvidence, columns: Sequence[int], ratios: Sequence[float]) -> None:
+        """Terms of the nearest models, each with its log likelihood ratio."""
         vendors: dict[str, LadderTerm] = {}
         kinds: dict[str, LadderTerm] = {}
         families: dict[tuple[str, str], LadderTerm] = {}
-        for column in np.argsort(-ratios, kind="stable")[:MOST_MODELS]:
+        for column, ratio in zip(columns, ratios, strict=True):
             model, vendor, kind = self.models_[column]
-            ratio = float(ratios[column])
             text = f"traffic like {model}"
             item.terms.append(LadderTerm("model", model, "ratio", ratio, text, "library", vendor, kind))
             if ratio <= 0.0:

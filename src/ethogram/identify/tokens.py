@@ -121,7 +121,7 @@ def tokens_of(windows: Windows, part: str, names: list[str] | None = None, *, as
     token, outside = _token(part, asked=asked)
     volumes = ("packets_out", "octets_out", "packets_in", "octets_in")
     rows = (
-        windows.counts.with_columns(token=token, outside=outside)
+        windows.totals.with_columns(token=token, outside=outside)
         .drop_nulls("token")
         .group_by("item", "token", "outside")
         .agg(pl.col(name).sum().cast(pl.Float64) for name in volumes)

@@ -439,6 +439,6 @@ def _active_hours(windows: Windows) -> NDArray[np.int64]:
 
 def _flows(windows: Windows) -> NDArray[np.int64]:
     flows = np.zeros(len(windows), dtype=np.int64)
-    sums = windows.counts.group_by("item").agg(pl.col("flows").sum())
+    sums = windows.totals.group_by("item").agg(pl.col("flows").sum())
     flows[sums["item"].to_numpy()] = sums["flows"].to_numpy()
     return flows

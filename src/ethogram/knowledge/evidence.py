@@ -238,7 +238,7 @@ def _add_services(evidence: list[LadderEvidence], windows: Windows, lookup: _Loo
     """Terms of ports and multicast groups. A port on which nobody was answered is not served."""
     served = (pl.col("role") != "server") | pl.col("answered") | (pl.col("scope") == "multicast")
     rows = (
-        windows.counts.filter(pl.col("protocol").is_in([TCP, UDP]) & (pl.col("port") > 0) & served)
+        windows.totals.filter(pl.col("protocol").is_in([TCP, UDP]) & (pl.col("port") > 0) & served)
         .filter(pl.col("packets_out") > 0)
         .select("item", "protocol", "port", pl.col("role", "scope").cast(pl.String))
         .unique()
@@ -254,7 +254,7 @@ def _add_services(evidence: list[LadderEvidence], windows: Windows, lookup: _Loo
             for fact in facts:
                 _add_fact(evidence[item], fact, "port", text)
     groups = (
-        windows.counts.filter(pl.col("name").str.contains(GROUP) & (pl.col("packets_out") > 0))
+        windows.totals.filter(pl.col("name").str.contains(GROUP) & (pl.col("packets_out") > 0))
         .select("item", "name").unique().sort("item", "name")
     )  # fmt: skip
     for item, name in groups.iter_rows():

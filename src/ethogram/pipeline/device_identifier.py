@@ -13,7 +13,6 @@ import polars as pl
 from ethogram.config import IdentifySettings
 from ethogram.identify.library import Library
 from ethogram.knowledge.tables import Knowledge
-from ethogram.pipeline.fingerprints import windows_from_counts
 from ethogram.pipeline.identify import IdentifyOptions, identify_by_libraries
 from ethogram.pipeline.ladder import LadderJudge, add_ladder
 from ethogram.pipeline.learnt import Learnt, learn
@@ -23,7 +22,7 @@ from ethogram.pipeline.library import OpenLibrary
 from ethogram.pipeline.unknown_groups import UnknownGroups, unknown_groups
 from ethogram.pipeline.unread_library import file_digest
 from ethogram.pipeline.verdicts import default_method, settings_for
-from ethogram.pipeline.windows import ObservedWindows, regroup, settled_devices
+from ethogram.pipeline.windows import ObservedWindows, settled_devices, windows_of_devices
 from ethogram.schema import IDENTITY, Verdict
 
 __all__ = ["DeviceIdentifier"]
@@ -133,7 +132,7 @@ class DeviceIdentifier:
         """
         if not counts.height:
             return []
-        observed = regroup(self._observed(counts), "device")
+        observed = self._observed(counts)
         inventory, _ = identify_by_libraries(
             observed, self._known, self._options, None,
             learnt=lambda library, settings: self._learnt(self._models, library, settings),
@@ -150,7 +149,7 @@ class DeviceIdentifier:
 
     @staticmethod
     def _observed(counts: pl.DataFrame) -> ObservedWindows:
-        windows = windows_from_counts(counts, DAY_S)
+        windows = windows_of_devices(counts, DAY_S)
         settled = settled_devices(counts)
         return ObservedWindows(
             windows, ["converged" if device in settled else "open" for device in windows.items["device"]]

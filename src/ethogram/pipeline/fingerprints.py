@@ -210,7 +210,8 @@ def service_matrix(
     lengths = windows.items.select(
         "item", ((pl.col("end") - pl.col("start")).dt.total_microseconds() / 1e6).alias("window_s")
     )
-    rows = with_service(windows.counts, key).join(lengths, on="item", how="left")
+    timed = (key is not None and key.rhythm_h is not None) or (representation or _DEFAULT).weight == "presence"
+    rows = with_service(windows.counts if timed else windows.totals, key).join(lengths, on="item", how="left")
     long = represent(rows, ["item"], representation)
     services = long["service"].unique().sort().to_list()
     columns = long["service"].replace_strict(services, np.arange(len(services)), return_dtype=pl.Int64).to_numpy()
@@ -219,4 +220,5 @@ def service_matrix(
     )
 
 
+_DEFAULT = RepresentationSettings()
 _SORTED = ["time", "protocol", "port", "role", "scope", "answered", "name"]

@@ -168,7 +168,8 @@ class LadderJudge:
                 label, score = next(iter(top.items()))
                 levels.append(LevelVerdict(
                     level=level, label=label, name=name(label), score=score, stated=score >= self._threshold(level),
-                    sure=score >= self._sure(level), top=top, evidence=self._facts(item, level, label, likeliest),
+                    sure=score >= self._sure(level), top=top,
+                    evidence=self._facts(item, level, label, likeliest, decision.platforms),
                 ))  # fmt: skip
         statement = next(self._statements({verdict.level: verdict for verdict in levels if verdict.sure}, decision))
         probable = self._probable({verdict.level: verdict for verdict in levels if verdict.stated}, decision)
@@ -191,14 +192,16 @@ class LadderJudge:
     def _sure(self, level: str) -> float:
         return max(self.weights.sure.get(level, 0.0), self._threshold(level))
 
-    def _facts(self, item: LadderEvidence, level: LadderLevel, label: str, vendor: str) -> list[LevelEvidence]:
+    def _facts(
+        self, item: LadderEvidence, level: LadderLevel, label: str, vendor: str, platforms: Mapping[str, float]
+    ) -> list[LevelEvidence]:  # fmt: skip
         if level == "vendor":
             weighed = self.ladder.explain_vendor(item, label)
         elif level == "kind":
-            weighed = self.ladder.explain_kind(item, label, vendor)
+            weighed = self.ladder.explain_kind(item, label, vendor, platforms)
         elif level == "family":
             of_vendor, _, kind = label.rpartition(SEPARATOR)
-            weighed = self.ladder.explain_kind(item, kind, of_vendor)
+            weighed = self.ladder.explain_kind(item, kind, of_vendor, platforms)
         else:
             weighed = [(term, term.value) for term in item.terms if (term.level, term.label) == (level, label)]
         texts: dict[str, LevelEvidence] = {}

@@ -6,15 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import polars as pl
 
 from ethogram.config import ExporterSettings
+from ethogram.fingerprint.count import interval
 from ethogram.fingerprint.device import STABLE, EndedWindow
 from ethogram.fingerprint.exporter import FingerprintExporter
 from ethogram.pipeline.fingerprints import windows_from_counts, windows_from_fingerprints
 from ethogram.schema import COUNTS, ITEM, ITEM_COUNTS, Windows
 
-__all__ = ["STABLE", "ObservedWindows", "Per", "export_counts", "regroup", "settled_devices", "stable_windows"]
+__all__ = ["STABLE", "ObservedWindows", "Per", "export_counts", "regroup", "settled_devices", "stable_windows",
+           "windows_of_devices"]  # fmt: skip
 
 Per = Literal["device", "fingerprint", "epoch"]
 
@@ -78,6 +81,25 @@ def regroup(seen: ObservedWindows, per: Per, window_s: int = 86_400) -> Observed
     items = merged.select(pl.col("new").alias("item"), "device", "start", "end")
     status = ["converged" if done else "open" for done in merged["done"]]
     return ObservedWindows(Windows(ITEM.conform(items), ITEM_COUNTS.conform(counts)), status)
+
+
+def windows_of_devices(counts: pl.DataFrame, window_s: int) -> Windows:
+    """All windows of a device as one item: :func:`regroup` by device of :meth:`ObservedWindows.of_counts`.
+
+    Parameters
+    ----------
+    counts
+        Form :data:`ethogram.schema.COUNTS`, sorted by key.
+    window_s
+        Length of a window in seconds.
+    """
+    begin, length = pl.col("time").dt.truncate(interval(window_s)), pl.duration(seconds=window_s)
+    items = counts.group_by("device", maintain_order=True).agg(
+        start=begin.min(), end=begin.max() + length, rows=pl.len()
+    ).sort("device", maintain_order=True).with_row_index("item")  # fmt: skip
+    number = np.repeat(items["item"].to_numpy(), items["rows"].to_numpy())
+    rows = counts.with_columns(item=pl.Series(number, dtype=pl.UInt32))
+    return Windows(ITEM.conform(items), ITEM_COUNTS.conform(rows))
 
 
 def export_counts(counts: pl.DataFrame, settings: ExporterSettings | None = None) -> pl.DataFrame:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import polars as pl
 
 from ethogram.schema.biflow import TIME
-from ethogram.schema.counts import COUNTS
+from ethogram.schema.counts import COUNT_VOLUMES, COUNTS
 from ethogram.schema.table import Column, Table
 
 __all__ = ["ITEM", "ITEM_COUNTS", "Windows"]
@@ -50,6 +51,18 @@ class Windows:
 
     def __len__(self) -> int:
         return self.items.height
+
+    @cached_property
+    def totals(self) -> pl.DataFrame:
+        """Counts summed over time, computed once: :attr:`counts` without ``time``, with the most packets out of a row.
+
+        ``most_packets_out`` is the largest ``packets_out`` among the rows that were added. The order of rows is not
+        defined.
+        """
+        keys = [name for name in self.counts.columns if name not in ("time", *COUNT_VOLUMES)]
+        return self.counts.group_by(keys).agg(
+            pl.col(COUNT_VOLUMES).sum(), pl.col("packets_out").max().alias("most_packets_out")
+        )
 
     def take(self, items: list[int] | pl.Series) -> Windows:
         """Select items, renumbered from 0 in the given order."""

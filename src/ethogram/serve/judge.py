@@ -42,7 +42,7 @@ from ethogram.serve.stored_counts import StoredCounts
 
 __all__ = ["Judge", "RoundReport", "next_due"]
 
-AT_ONCE = 250
+AT_ONCE = 1000
 """Devices whose counts are in memory at once."""
 SAMPLES_S = 60.0
 """Counters are stored at most this often, and with every round that reads segments."""

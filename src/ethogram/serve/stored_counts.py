@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from ethogram.fingerprint.count import merge_counts, sort_counts
+from ethogram.fingerprint.count import summed_counts
 from ethogram.schema import COUNTS, DueDevice
 from ethogram.serve.facts import CountFacts, midnight_before
 
@@ -65,21 +65,14 @@ class StoredCounts:
                     "until": COUNTS.schema["time"]},
         )  # fmt: skip
         counts = self._read(names["device"].unique().to_list(), min(row[2] for row in rows)).join(names, on="device")
-        return _summed(counts.filter(pl.col("time").is_between("since", "until")).with_columns(device="id"))
+        return summed_counts(counts.filter(pl.col("time").is_between("since", "until")).with_columns(device="id"))
 
     def of_names(self, names: Sequence[str], since: datetime) -> pl.DataFrame:
         """Counts of all names together since a time, with an empty device, sorted by key."""
-        return _summed(self._read(names, since).with_columns(device=pl.lit("")))
+        return summed_counts(self._read(names, since).with_columns(device=pl.lit("")))
 
     def _read(self, names: Sequence[str], since: datetime) -> pl.DataFrame:
         return pl.concat([COUNTS.empty(), *(facts.read(names, since) for facts in self.by_source.values())])
-
-
-def _summed(counts: pl.DataFrame) -> pl.DataFrame:
-    """Counts with rows of the same key added up."""
-    if not counts.height:
-        return COUNTS.empty()
-    return COUNTS.conform(sort_counts(pl.DataFrame(merge_counts(counts.select(COUNTS.names)))))
 
 
 def _hour(moment: datetime) -> datetime:
