@@ -19,7 +19,8 @@ from ethogram.cli import main
 from ethogram.errors import EthogramWarning, InputError, UsageError
 
 VERBS = (
-    "changes", "embed", "enrol", "fingerprint", "identify", "monitor", "pretrain", "stability", "unknown", "vectors",
+    "changes", "embed", "enrol", "export", "fingerprint", "identify", "monitor", "pretrain", "stability", "unknown",
+    "vectors",
 )  # fmt: skip
 OUTPUT_OPTIONS = {"all_labels", "as_json", "force", "form", "name", "output", "packets_output", "plots"}
 
@@ -58,10 +59,11 @@ def test_functions_and_commands_have_the_same_options_and_defaults(verb: str) ->
     command = dict(inspect.signature(importlib.import_module(f"ethogram.cli.{verb}").command).parameters)
     if verb == "pretrain":  # the function takes settings as objects
         return
-    if verb == "changes":  # the command without inputs reads the live service
+    if verb in ("changes", "export"):  # the command without inputs reads the live service
         command = {name: option for name, option in command.items() if name not in ("config", "data", "store")}
         command["inputs"] = function["inputs"]
-    assert {*function} - {"on_progress"} == {*command} - OUTPUT_OPTIONS - (
+    options = OUTPUT_OPTIONS - {"form"} if verb == "export" else OUTPUT_OPTIONS
+    assert {*function} - {"on_progress"} == {*command} - options - (
         {"output"} if "output" not in function else set()
     )
     for name in {*function} & {*command}:
@@ -202,3 +204,35 @@ def test_stability_is_that_of_the_command(home: Path, tmp_path: Path, capsys: py
     assert measured.to_frame().filter(pl.col("table") == "convergence")["of"].n_unique() == 2
     with pytest.raises(UsageError, match="invalid level 'coarse'"):
         ethogram.stability(fingerprints, labels=home / "labels.csv", level="coarse")
+
+
+@pytest.mark.parametrize("form", ["csv", "mud", "prometheus-sd"])
+def test_an_export_is_that_of_the_command(home: Path, tmp_path: Path, form: str) -> None:
+    day, output = str(home / "day-0.pcap"), tmp_path / "written"
+    assert main(["export", form, day, "-o", str(output), "-q"]) == 0
+    made = ethogram.export(form, day)
+    assert made.devices == 2
+    made.save(tmp_path / "saved")
+    for name, text in made.files.items():
+        written, saved = ((tmp_path / place / name).read_text() for place in ("written", "saved"))
+        assert saved == text
+        assert without_times(written) == without_times(text)
+    if form == "mud":
+        assert len(made.files) == len(list(output.iterdir())) == 2
+        with pytest.raises(UsageError, match="there is a file for each device"):
+            _ = made.text
+        assert len(ethogram.export(form, day, device="192.168.1.5").files) == 1
+    else:
+        assert made.text == made.files[""]
+
+
+def without_times(text: str) -> list[str]:
+    """Lines of an export, without the time at which it was made."""
+    return [line for line in text.splitlines() if "last-update" not in line]
+
+
+def test_an_unknown_export_format_is_refused(home: Path) -> None:
+    with pytest.raises(UsageError, match=r"there is no format 'xml'; there are csv, ecs"):
+        ethogram.export("xml", home / "day-0.pcap")
+    with pytest.raises(InputError, match=r"--device: there is no device 'nobody'"):
+        ethogram.export("csv", home / "day-0.pcap", device="nobody")

@@ -50,11 +50,11 @@ ALLOWED: dict[str, set[str]] = {
     "_parse": {"errors"},
     "_frames": GROUND | {"identify"},
     "_results": GROUND | SIDE | {"pipeline"},
-    "_api": GROUND | SIDE | {"pipeline", "_frames", "_parse", "_results"},
+    "_api": GROUND | SIDE | {"pipeline", "export", "_frames", "_parse", "_results"},
     "_research": GROUND | SIDE | {"pipeline", "_api", "_frames", "_parse", "_results"},
     "cli": GROUND | SIDE | UPPER | {"pipeline", "corpora", "demo", "_parse"},
     "_version": set(),
-    "__init__": {"_version"} | GROUND | SIDE | {"pipeline", "_api", "_research", "_results"},
+    "__init__": {"_version"} | GROUND | SIDE | {"pipeline", "export", "_api", "_research", "_results"},
     "__main__": {"cli"},
 }
 # foreign library -> where it may be imported (path prefixes below src/ethogram)

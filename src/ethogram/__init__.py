@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         changes,
         embed,
         enrol,
+        export,
         fingerprint,
         identify,
         label,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         LibraryError,
         UsageError,
     )
+    from ethogram.export.result import ExportedFiles
     from ethogram.identify.library import Library
     from ethogram.identify.probe_classifier import ProbeClassifier
     from ethogram.knowledge.tables import Fact, Knowledge
@@ -61,6 +63,7 @@ __all__ = [
     "EncoderFiles",
     "EthogramError",
     "EthogramWarning",
+    "ExportedFiles",
     "Fact",
     "Fingerprints",
     "FlowTable",
@@ -84,6 +87,7 @@ __all__ = [
     "changes",
     "embed",
     "enrol",
+    "export",
     "fingerprint",
     "identify",
     "label",
@@ -99,8 +103,8 @@ __all__ = [
 
 _MODULES = {
     **dict.fromkeys(
-        ("changes", "embed", "enrol", "fingerprint", "identify", "label", "monitor", "open_library", "pretrain",
-         "read_flows", "unknown"),
+        ("changes", "embed", "enrol", "export", "fingerprint", "identify", "label", "monitor", "open_library",
+         "pretrain", "read_flows", "unknown"),
         "_api",
     ),
     **dict.fromkeys(("probe", "stability", "vectors"), "_research"),
@@ -114,6 +118,7 @@ _MODULES = {
     ),
     **dict.fromkeys(("NetworkChange", "NetworkChanges", "Inventory", "MonitorReport", "Verdict"), "schema"),
     **dict.fromkeys(("Fact", "Knowledge"), "knowledge.tables"),
+    "ExportedFiles": "export.result",
     "Library": "identify.library",
     "OpenLibrary": "pipeline.library",
     "ProbeClassifier": "identify.probe_classifier",
@@ -126,9 +131,9 @@ _MODULES = {
 class _Package(ModuleType):
     """The package with its public names loaded on first use.
 
-    The packages ``ethogram.identify`` and ``ethogram.fingerprint`` share their names with functions. Python sets a
-    package's attribute when it imports a subpackage; here the functions keep the names, and modules of the
-    subpackages are imported as ``from ethogram.identify.library import Library``.
+    The packages ``ethogram.identify``, ``ethogram.fingerprint`` and ``ethogram.export`` share their names with
+    functions. Python sets a package's attribute when it imports a subpackage; here the functions keep the names, and
+    modules of the subpackages are imported as ``from ethogram.identify.library import Library``.
     """
 
     def __getattr__(self, name: str) -> Any:

@@ -36,6 +36,7 @@ from ethogram.config import (
     TrainingSettings,
 )
 from ethogram.errors import EthogramWarning, UsageError
+from ethogram.export.result import ExportedFiles
 from ethogram.identify.library import Library
 from ethogram.pipeline.enrol import EnrolOptions
 from ethogram.pipeline.identify import IdentifyOptions
@@ -47,7 +48,7 @@ from ethogram.pipeline.unknown_groups import UnknownGroups
 from ethogram.schema import Inventory, MonitorReport, NetworkChanges, TimeSpan
 
 __all__ = [
-    "changes", "embed", "enrol", "fingerprint", "identify", "label", "monitor", "open_library", "pretrain",
+    "changes", "embed", "enrol", "export", "fingerprint", "identify", "label", "monitor", "open_library", "pretrain",
     "read_flows",
     "unknown",
 ]  # fmt: skip
@@ -369,6 +370,88 @@ def identify(
         run = identify_inputs(paths, _all_known(library), options, reading, labels=given, on_progress=on_progress)
     _warned(run.log)
     return run.inventory
+
+
+def export(
+    form: str,
+    inputs: Inputs,
+    *,
+    device: str | Sequence[str] | None = None,
+    library: LibraryLike | Sequence[LibraryLike] | None = None,
+    knowledge: str | Path | None = None,
+    mud_url: str = "https://mud.invalid/",
+    port: int = 0,
+    devices: str | Path | None = None,
+    devices_only: bool = False,
+    names: Files | None = None,
+    names_mapping: str | Path | None = None,
+    dns_log: Files | None = None,
+    time_zone: str = "UTC",
+    identity: bool = True,
+    local: Sequence[str] | None = None,
+    time_from: Time = None,
+    time_to: Time = None,
+    on_progress: OnProgress = None,
+) -> ExportedFiles:
+    """Give the devices of inputs in the format of another tool, as ``ethogram export`` does.
+
+    Parameters
+    ----------
+    form
+        A key of :data:`ethogram.export.registry.EXPORTS`, such as ``csv`` or ``mud``.
+    inputs
+        Anything that :func:`identify` reads.
+    device
+        Names, addresses, MACs or ids of the devices to export; None: all.
+    library, knowledge
+        As for :func:`identify`.
+    mud_url
+        ``mud``: where the files will be served; their names follow.
+    port
+        ``prometheus-sd``: port of the targets; 0: none.
+    devices, devices_only, names, names_mapping, dns_log, time_zone, identity, local, time_from, time_to, on_progress
+        As for :func:`read_flows`.
+
+    Returns
+    -------
+    ExportedFiles
+        Its ``text``, or its ``files`` where each device has one; ``save(path)`` writes them.
+
+    Raises
+    ------
+    ethogram.errors.UsageError
+        If there is no such format, or an option is invalid.
+    ethogram.errors.ConfigurationError
+        If a library that the format needs is not installed.
+    ethogram.errors.InputError
+        If an input cannot be read, or there is no such device.
+
+    Examples
+    --------
+    >>> print(export("csv", "home.pcap").text)  # doctest: +SKIP
+    >>> export("mud", "week.parquet", mud_url="https://mud.example.com/").save("mud")  # doctest: +SKIP
+    """
+    from ethogram.export.gather import data_of_inputs
+    from ethogram.export.registry import EXPORTS, ExportOptions, load_export
+    from ethogram.export.result import check_mud_url
+
+    if form not in EXPORTS:
+        raise UsageError(f"there is no format {form!r}; there are {', '.join(EXPORTS)}")
+    write = load_export(form)
+    options = ExportOptions(mud_url=check_mud_url(mud_url), port=port)
+    reading = _reading(
+        devices, local, time_from, time_to, devices_only=devices_only, names=names, names_mapping=names_mapping,
+        dns_log=dns_log, time_zone=time_zone, identity=identity,
+    )  # fmt: skip
+    wanted = [device] if isinstance(device, str) else device or ()
+    with as_paths(inputs) as paths:
+        data, log = data_of_inputs(
+            paths, _all_known(library), EXPORTS[form], reading, wanted=wanted, knowledge=_path(knowledge),
+            on_progress=on_progress,
+        )  # fmt: skip
+        made = ExportedFiles.of(write(data, options), len(data.devices))
+    _warned(log)
+    return made
 
 
 def label(

@@ -50,12 +50,15 @@ class ExportData:
         Use of services (:data:`ethogram.schema.MUD_USE`), where the format reads it.
     time
         Time of the export.
+    ends
+        Host names and addresses of other ends (:data:`ethogram.pipeline.service_use.END`), where they are known.
     """
 
     devices: tuple[ExportedDevice, ...]
     time: datetime
     events: tuple[SinkEvent, ...] = ()
     uses: pl.DataFrame | None = None
+    ends: pl.DataFrame | None = None
 
     def uses_of(self, device: ExportedDevice) -> pl.DataFrame:
         """Services that a device uses."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,10 @@ from ethogram.pipeline.text import plural
 from ethogram.pipeline.unused_options import given_options, refuse_unused
 from ethogram.schema import IDENTITY, Accounting, TimeSpan
 
-__all__ = ["CountedFlows", "FlowInputs", "count_inputs"]
+__all__ = ["CountedFlows", "FlowInputs", "OnFlows", "count_inputs"]
+
+OnFlows = Callable[[pl.DataFrame], None]
+"""Called with each batch of flows that is counted, in order."""
 
 FlowInputs = pl.LazyFrame | pl.DataFrame | str | Path | Sequence[str | Path]
 """A flow table, or files of any kind."""
@@ -105,6 +108,7 @@ def count_inputs(
     on_progress: OnProgress | None = None,
     listener: Listener | None = None,
     column_facts: bool = True,
+    on_flows: OnFlows | None = None,
 ) -> CountedFlows:
     """Count flows batch by batch, so that memory holds counts and not flows.
 
@@ -123,6 +127,8 @@ def count_inputs(
         Receives the packets of captures while they are read.
     column_facts
         Of flow tables without identity facts, take those in their columns, which is another pass over these.
+    on_flows
+        Called with each batch of flows, so that what else is needed of them takes no second reading.
 
     Raises
     ------
@@ -133,7 +139,7 @@ def count_inputs(
     """
     options = options or ReadOptions()
     if isinstance(inputs, pl.DataFrame | pl.LazyFrame):
-        return CountedFlows(*_count_table(inputs.lazy(), counting, options.span))
+        return CountedFlows(*_count_table(inputs.lazy(), counting, options.span, on_flows=on_flows))
     entries = [inputs] if isinstance(inputs, str | Path) else list(inputs)
     paths = [Path(entry) for entry in entries]
     if all(_is_flow_table(path) for path in paths):
@@ -141,7 +147,9 @@ def count_inputs(
         refuse_unused(given, "a flow table", paths[0], "the 'ethogram flows' that makes it")
         tables = [load_flows(path) for path in paths]
         try:
-            counted = CountedFlows(*_count_table(pl.concat(tables), counting, options.span, on_progress))
+            counted = CountedFlows(
+                *_count_table(pl.concat(tables), counting, options.span, on_progress, on_flows)
+            )
             if options.identity:
                 stored = pl.concat([_facts_of(path, options.span, columns=column_facts) for path in paths])
                 names = options.device_names()
@@ -159,6 +167,8 @@ def count_inputs(
     gathering = Gathering(counting)
     for batch in run.batches():
         gathering.add(batch)
+        if on_flows is not None:
+            on_flows(batch)
     outside = sum(stage.ignored[OUTSIDE] for stage in run.stages.values())
     identity = run.identity()
     return CountedFlows(
@@ -176,22 +186,30 @@ def _facts_of(path: Path, span: TimeSpan, *, columns: bool) -> pl.DataFrame:
 
 
 def _count_table(
-    flows: pl.LazyFrame, counting: CountSettings, span: TimeSpan, on_progress: OnProgress | None = None
-) -> tuple[Gathering, int]:
+    flows: pl.LazyFrame, counting: CountSettings, span: TimeSpan, on_progress: OnProgress | None = None,
+    on_flows: OnFlows | None = None,
+) -> tuple[Gathering, int]:  # fmt: skip
     """Count a flow table slice by slice; also the number of flows outside the span."""
     rows = int(flows.select(pl.len()).collect().item())
     gathering = Gathering(counting)
 
-    def read(start: int) -> CodedFlows:
-        return gathering.read(span.filter(flows.slice(start, _SLICE).select(FLOW_COLUMNS)))
+    def read(start: int) -> tuple[CodedFlows, pl.DataFrame | None]:
+        part = flows.slice(start, _SLICE)
+        if on_flows is None:
+            return gathering.read(span.filter(part.select(FLOW_COLUMNS))), None
+        rows = span.filter(part).collect()
+        return gathering.read(rows.select(FLOW_COLUMNS)), rows
 
-    def fold(reading: Future[CodedFlows]) -> None:
-        gathering.fold(reading.result())  # in order, so that bounds act independently of thread timing
+    def fold(reading: Future[tuple[CodedFlows, pl.DataFrame | None]]) -> None:
+        coded, batch = reading.result()
+        gathering.fold(coded)  # in order, so that bounds act independently of thread timing
+        if on_flows is not None and batch is not None:
+            on_flows(batch)
         if on_progress is not None:
             on_progress(min(_SLICE, rows))
 
     pool = ThreadPoolExecutor(_THREADS)
-    pending: deque[Future[CodedFlows]] = deque()
+    pending: deque[Future[tuple[CodedFlows, pl.DataFrame | None]]] = deque()
     try:
         for start in range(0, max(rows, 1), _SLICE):
             pending.append(pool.submit(read, start))

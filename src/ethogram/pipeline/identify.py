@@ -15,6 +15,7 @@ from ethogram.identify.labels import Label
 from ethogram.identify.library import Library
 from ethogram.knowledge.tables import Knowledge
 from ethogram.pipeline.contradiction import contradicted
+from ethogram.pipeline.counts import OnFlows
 from ethogram.pipeline.inputs import read_windows
 from ethogram.pipeline.ladder import LadderJudge, add_ladder
 from ethogram.pipeline.learnt import Learnt, identify_by_library, learn
@@ -82,6 +83,7 @@ def identify(
     labels: Sequence[Label] = (),
     on_progress: OnProgress | None = None,
     learning: AbstractContextManager[object] | None = None,
+    on_flows: OnFlows | None = None,
 ) -> Identification:
     """Identify the devices of inputs.
 
@@ -102,6 +104,8 @@ def identify(
         Called with the number of records of each batch.
     learning
         Entered while the library is learnt, which takes seconds.
+    on_flows
+        Called with each batch of flows, so that what else is needed of them takes no second reading.
 
     Raises
     ------
@@ -131,7 +135,7 @@ def identify(
         side = IdentificationEmbedder(libraries.own, options.encoder, reading, stretch_s=stretch_s)
     read = read_windows(
         inputs, reading, window_s=options.epoch_s, export=export, on_progress=on_progress,
-        listener=None if side is None else side.listener,
+        listener=None if side is None else side.listener, on_flows=on_flows,
     )  # fmt: skip
     observed = regroup(read.seen, options.per, options.epoch_s)
     embedded = None if side is None else side.items(observed.windows)

@@ -13,7 +13,7 @@ import pyarrow.parquet
 from ethogram.config import CountSettings, ExporterSettings
 from ethogram.errors import InputError
 from ethogram.pipeline.capture import Listener
-from ethogram.pipeline.counts import count_inputs
+from ethogram.pipeline.counts import OnFlows, count_inputs
 from ethogram.pipeline.fingerprints import windows_from_counts
 from ethogram.pipeline.read_options import OnProgress, ReadOptions
 from ethogram.pipeline.run_log import RunLog
@@ -64,6 +64,7 @@ def read_windows(
     counting: CountSettings = COUNTING,
     on_progress: OnProgress | None = None,
     listener: Listener | None = None,
+    on_flows: OnFlows | None = None,
 ) -> WindowsRead:
     """Read fingerprints, or flows of any kind as windows of ``window_s``.
 
@@ -83,6 +84,8 @@ def read_windows(
         Called with the number of records of each batch.
     listener
         Receives the packets of captures while they are read (see :mod:`ethogram.pipeline.embed_stream`).
+    on_flows
+        Called with each batch of flows; never for fingerprints.
 
     Raises
     ------
@@ -99,7 +102,9 @@ def read_windows(
         frame = pl.concat([FINGERPRINT.conform(pl.read_parquet(path), file=str(path)) for path in files])
         frame = frame.filter(options.span.covers_expr())
         return WindowsRead(ObservedWindows.of_fingerprints(frame), RunLog(f"{frame.height:,} fingerprints read"))
-    counted = count_inputs(list(inputs), counting, options, on_progress=on_progress, listener=listener)
+    counted = count_inputs(
+        list(inputs), counting, options, on_progress=on_progress, listener=listener, on_flows=on_flows
+    )
     counts, log = counted.gathering.counts(), counted.log
     if export is not None:
         fingerprints = ObservedWindows.of_fingerprints(export_counts(counts, export))

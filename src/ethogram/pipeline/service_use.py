@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 
 import polars as pl
 
 from ethogram.fingerprint.mud_profile import sum_uses
-from ethogram.pipeline.flows import read_flows
-from ethogram.pipeline.read_options import OnProgress, ReadOptions
-from ethogram.pipeline.run_log import RunLog, run_log
-from ethogram.pipeline.text import plural
 from ethogram.schema import MUD_USE, TCP, UDP
 
-__all__ = ["MOST_USES", "UsesRead", "add_uses", "uses_of_counts", "uses_of_flows", "uses_of_inputs"]
+__all__ = ["MOST_USES", "ServiceUse", "add_uses", "ends_of_flows", "uses_of_counts", "uses_of_flows"]
 
 MOST_USES = 1 << 19
 """Rows of uses in memory; beyond, addresses without a name are left out."""
+MOST_ADDRESSES_OF_NAME = 64
+"""Addresses of one host name; those with fewest flows are left out."""
+END = {"name": pl.String(), "address": pl.String(), "flows": pl.UInt64()}
 _DNS = 53
-
-
-@dataclass
-class UsesRead:
-    """Use of services (:data:`ethogram.schema.MUD_USE`), and what the run has to say."""
-
-    uses: pl.DataFrame
-    log: RunLog
 
 
 def uses_of_flows(flows: pl.DataFrame) -> pl.DataFrame:
@@ -67,30 +56,39 @@ def add_uses(uses: pl.DataFrame, more: pl.DataFrame, most: int = MOST_USES) -> p
     return added
 
 
-def uses_of_inputs(
-    inputs: Sequence[str | Path], reading: ReadOptions | None = None, *, on_progress: OnProgress | None = None
-) -> UsesRead:  # fmt: skip
-    """Read inputs of any kind, and sum up which services their devices use.
+def ends_of_flows(flows: pl.DataFrame) -> pl.DataFrame:
+    """Host names of remote ends and the addresses behind them, with numbers of flows; multicast has none."""
+    named = flows.filter(pl.col("remote_name").is_not_null() & (pl.col("scope") != "multicast"))
+    # A flow of DNS has the name in the question, which is not that of the resolver.
+    named = named.filter(~(pl.col("protocol").is_in([TCP, UDP]) & (pl.col("service_port") == _DNS)))
+    return _sum_ends(named.select(
+        pl.col("remote_name").cast(pl.String).str.to_lowercase().alias("name"),
+        pl.col("remote").cast(pl.String).alias("address"), pl.lit(1, dtype=pl.UInt64).alias("flows"),
+    ))  # fmt: skip
+
+
+def _sum_ends(ends: pl.DataFrame) -> pl.DataFrame:
+    summed = ends.group_by("name", "address").agg(pl.col("flows").sum())
+    rank = pl.int_range(pl.len()).over("name", order_by=[-pl.col("flows").cast(pl.Int64), pl.col("address")])
+    return summed.filter(rank < MOST_ADDRESSES_OF_NAME).sort("name", "address")
+
+
+@dataclass
+class ServiceUse:
+    """Services of devices and addresses of names, summed over batches of flows.
 
     Parameters
     ----------
-    inputs
-        Anything that :func:`ethogram.pipeline.flows.read_flows` opens.
-    reading
-        How inputs become flows of devices.
-    on_progress
-        Called with the number of records of each batch.
-
-    Raises
-    ------
-    InputError
-        If an input is missing, empty or of unknown format.
+    uses
+        Use of services (:data:`ethogram.schema.MUD_USE`).
+    ends
+        Host names with their addresses: ``name``, ``address``, ``flows``.
     """
-    run = read_flows(inputs, reading or ReadOptions(), on_progress=on_progress)
-    uses = MUD_USE.empty()
-    for batch in run.batches():
-        uses = add_uses(uses, uses_of_flows(batch))
-    devices = plural(uses["device"].n_unique(), "device")
-    log = run_log(run.reports, run.stages, run.skipped, f"services of {devices}", run.errors)
-    log.notices += run.notices
-    return UsesRead(uses, log)
+
+    uses: pl.DataFrame = field(default_factory=MUD_USE.empty)
+    ends: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=END))
+
+    def add(self, flows: pl.DataFrame) -> None:
+        """Add a batch of a flow table (:data:`ethogram.schema.FLOW`)."""
+        self.uses = add_uses(self.uses, uses_of_flows(flows))
+        self.ends = _sum_ends(pl.concat([self.ends, ends_of_flows(flows)])).head(MOST_USES)

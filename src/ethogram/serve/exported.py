@@ -8,11 +8,10 @@ from pathlib import Path
 
 import polars as pl
 
-from ethogram.pipeline.service_use import add_uses, uses_of_counts, uses_of_flows
+from ethogram.pipeline.service_use import ServiceUse, add_uses, uses_of_counts
 from ethogram.schema import (
     ALERT_KINDS,
     FLOW,
-    MUD_USE,
     AlertRow,
     DueDevice,
     EventRow,
@@ -26,7 +25,7 @@ from ethogram.serve.stored_counts import StoredCounts
 
 __all__ = ["event_of_alert", "sink_events", "stored_alerts", "stored_devices", "stored_uses"]
 
-PAGE, AT_ONCE = 1000, 200
+PAGE, AT_ONCE, MOST_FLOWS = 1000, 200, 1 << 18
 _COLUMNS = ["device", "remote", "remote_name", "protocol", "service_port", "role", "scope", "initiator", "answered",
             "start", "packets_out", "packets_in"]  # fmt: skip
 
@@ -95,7 +94,8 @@ def sink_events(store: Store, rows: Sequence[EventRow]) -> list[SinkEvent]:
         if row.kind == "alert":
             alerts = store.alerts(id_=int(row.data.get("alert", 0)), limit=1).rows
             if alerts:
-                events.append(replace(event_of_alert(alerts[0], device, row.id), time=row.time))
+                event = replace(event_of_alert(alerts[0], device, row.id), time=row.time)
+                events.append(replace(event, data=event.data | {"reopened": bool(row.data.get("reopened"))}))
                 continue
         name = str(row.data.get("name") or (device.name if device else row.device))
         events.append(SinkEvent(row.id, row.time, row.kind, "info", _TITLES.get(row.kind, row.kind.capitalize()),
@@ -118,8 +118,8 @@ def _text(row: EventRow, name: str) -> str:
 
 def stored_uses(
     store: Store, folder: Path, counts: StoredCounts, devices: Sequence[str]
-) -> tuple[pl.DataFrame, list[str]]:
-    """Use of services (:data:`ethogram.schema.MUD_USE`) by devices of the store, with their ids.
+) -> tuple[ServiceUse, list[str]]:
+    """Use of services by devices of the store, with their ids, and the addresses of the other ends' names.
 
     Parameters
     ----------
@@ -142,31 +142,34 @@ def stored_uses(
     while part := store.judged_devices(after, limit=PAGE):
         after = part[-1].id
         due += [device for device in part if device.id in wanted]
-    uses = _of_segments(folder, due)
-    rest = [device for device in due if device.id not in set(uses["device"].unique())]
+    use = _of_segments(folder, due)
+    with_flows = set(use.uses["device"].unique())
+    rest = [device for device in due if device.id not in with_flows]
     for start in range(0, len(rest), AT_ONCE):
-        uses = add_uses(uses, uses_of_counts(counts.of_devices(rest[start : start + AT_ONCE])))
+        use.uses = add_uses(use.uses, uses_of_counts(counts.of_devices(rest[start : start + AT_ONCE])))
     notes = []
     if rest:
         notes.append(f"{len(rest):,} of {len(due):,} devices have no flow tables: their other ends are domains")
-    return uses, notes
+    return use, notes
 
 
-def _of_segments(folder: Path, due: Sequence[DueDevice]) -> pl.DataFrame:
+def _of_segments(folder: Path, due: Sequence[DueDevice]) -> ServiceUse:
     names = pl.DataFrame(
         [(name, device.id, first, last) for device in due for name, first, last in device.names], orient="row",
         schema={"device": pl.String, "id": pl.String, "since": FLOW.schema["start"], "until": FLOW.schema["start"]},
     )  # fmt: skip
-    uses = MUD_USE.empty()
+    use = ServiceUse()
     waiting: list[pl.DataFrame] = []
     for path in segments_in(folder).values():
         try:
             flows = pl.scan_parquet(path).select(_COLUMNS).with_columns(pl.col("device").cast(pl.String))
             flows = flows.join(names.lazy(), on="device").filter(pl.col("start").is_between("since", "until"))
-            waiting.append(uses_of_flows(flows.with_columns(device="id").collect()))
+            waiting.append(flows.with_columns(device="id").drop("id", "since", "until").collect())
         except FAILURES:  # removed by retention, or damaged, which the judge has counted
             continue
-        if len(waiting) >= AT_ONCE:
-            uses = add_uses(uses, pl.concat(waiting))
+        if sum(part.height for part in waiting) >= MOST_FLOWS:
+            use.add(pl.concat(waiting))
             waiting = []
-    return add_uses(uses, pl.concat(waiting)) if waiting else uses
+    if waiting:
+        use.add(pl.concat(waiting))
+    return use

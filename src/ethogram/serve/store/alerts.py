@@ -38,6 +38,8 @@ __all__ = [
 META_EVENT, META_STATE, META_COUNTED = "alert event", "alert state", "alert counters"
 MOST, MOST_TEXT, MOST_EVIDENCE = 1000, 1000, 10
 MOST_MUTES = 1000
+FLAPPING = timedelta(hours=1)
+"""A cause that comes back sooner after its alert was closed is no event again: it would send one at each turn."""
 _ACTIVE = ("open", "acknowledged")
 _CLOSED_SINGLY = ("silent device", "unknown group")
 """Kinds whose causes end one by one: one alert for many of them has no end, and is closed by age."""
@@ -204,6 +206,8 @@ class _Writer:
         if row is not None:
             self.counters["reopened"] += 1
             self._update(row, each, row["count"] + each.count, state="open", changed=None, user="")
+            if self._now - row["changed"] >= FLAPPING:
+                self._write_event(row["id"], row["severity"], each, reopened=True)
             return
         self.counters["raised"] += 1
         severity = ALERT_KINDS[each.kind].severity
@@ -212,11 +216,14 @@ class _Writer:
             last=self._now, count=each.count, state="open", changed=None, user="", **_texts(each),
         ))  # fmt: skip
         primary = result.inserted_primary_key
-        self._connection.execute(insert(event).values(
-            time=self._now, kind="alert", device=each.device,
-            data={"alert": primary[0] if primary else 0, "kind": each.kind, "severity": severity,
-                  "name": each.name, "text": each.text[:MOST_TEXT]},
-        ))  # fmt: skip
+        self._write_event(primary[0] if primary else 0, severity, each)
+
+    def _write_event(self, id_: int, severity: str, each: AlertSighting, *, reopened: bool = False) -> None:
+        """An event, which sinks send."""
+        data = {"alert": id_, "kind": each.kind, "severity": severity, "name": each.name, "text": each.text[:MOST_TEXT]}
+        if reopened:
+            data["reopened"] = True
+        self._connection.execute(insert(event).values(time=self._now, kind="alert", device=each.device, data=data))
 
     def _update(self, row: RowMapping, each: AlertSighting, count: int, **values: Any) -> None:
         self._connection.execute(
@@ -353,8 +360,14 @@ def reopen(connection: Connection, id_: int, user: str) -> None:
         update(alert).where(alert.c.id == id_, alert.c.state == "acknowledged")
         .values(state="open", changed=None, user="")
     ).rowcount  # fmt: skip
-    if changed:
-        log_change(connection, user, "reopen alert", "", {"alerts": [id_]})
+    if not changed:
+        return
+    log_change(connection, user, "reopen alert", "", {"alerts": [id_]})
+    row = connection.execute(select(alert).where(alert.c.id == id_)).mappings().one()
+    connection.execute(insert(event).values(
+        time=datetime.now(tz=UTC), kind="alert", device=row["device"],
+        data={"alert": id_, "kind": row["kind"], "severity": row["severity"], "text": row["text"], "reopened": True},
+    ))  # fmt: skip
 
 
 def add_mute(connection: Connection, kind: str, device_: str, until: datetime | None, user: str) -> int:
