@@ -19,7 +19,8 @@ from ethogram.cli import main
 from ethogram.errors import EthogramWarning, InputError, UsageError
 
 VERBS = (
-    "changes", "embed", "enrol", "export", "fingerprint", "identify", "monitor", "pretrain", "stability", "unknown",
+    "changes", "deviations", "embed", "enrol", "export", "fingerprint", "identify", "monitor", "pretrain", "stability",
+    "unknown",
     "vectors",
 )  # fmt: skip
 OUTPUT_OPTIONS = {"all_labels", "as_json", "force", "form", "name", "output", "packets_output", "plots"}

@@ -23,6 +23,7 @@ from ethogram._version import __version__
 if TYPE_CHECKING:
     from ethogram._api import (
         changes,
+        deviations,
         embed,
         enrol,
         export,
@@ -54,9 +55,10 @@ if TYPE_CHECKING:
     from ethogram.pipeline.probe import ProbeRun
     from ethogram.pipeline.stability import Stability
     from ethogram.pipeline.unknown_groups import UnknownGroups
-    from ethogram.schema import Inventory, MonitorReport, NetworkChange, NetworkChanges, Verdict
+    from ethogram.schema import BehaviourReport, Inventory, MonitorReport, NetworkChange, NetworkChanges, Verdict
 
 __all__ = [
+    "BehaviourReport",
     "ConfigurationError",
     "CustomFlowTable",
     "Embeddings",
@@ -85,6 +87,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "changes",
+    "deviations",
     "embed",
     "enrol",
     "export",
@@ -103,7 +106,8 @@ __all__ = [
 
 _MODULES = {
     **dict.fromkeys(
-        ("changes", "embed", "enrol", "export", "fingerprint", "identify", "label", "monitor", "open_library",
+        ("changes", "deviations", "embed", "enrol", "export", "fingerprint", "identify", "label", "monitor",
+         "open_library",
          "pretrain", "read_flows", "unknown"),
         "_api",
     ),
@@ -116,7 +120,9 @@ _MODULES = {
         ),
         "errors",
     ),
-    **dict.fromkeys(("NetworkChange", "NetworkChanges", "Inventory", "MonitorReport", "Verdict"), "schema"),
+    **dict.fromkeys(
+        ("BehaviourReport", "NetworkChange", "NetworkChanges", "Inventory", "MonitorReport", "Verdict"), "schema"
+    ),
     **dict.fromkeys(("Fact", "Knowledge"), "knowledge.tables"),
     "ExportedFiles": "export.result",
     "Library": "identify.library",

@@ -45,12 +45,11 @@ from ethogram.pipeline.library import OpenLibrary, open_library
 from ethogram.pipeline.read_options import ReadOptions, flow_settings, read_options
 from ethogram.pipeline.run_log import RunLog, run_log
 from ethogram.pipeline.unknown_groups import UnknownGroups
-from ethogram.schema import Inventory, MonitorReport, NetworkChanges, TimeSpan
+from ethogram.schema import BehaviourReport, Inventory, MonitorReport, NetworkChanges, TimeSpan
 
 __all__ = [
-    "changes", "embed", "enrol", "export", "fingerprint", "identify", "label", "monitor", "open_library", "pretrain",
-    "read_flows",
-    "unknown",
+    "changes", "deviations", "embed", "enrol", "export", "fingerprint", "identify", "label", "monitor", "open_library",
+    "pretrain", "read_flows", "unknown",
 ]  # fmt: skip
 
 Duration = str | float | timedelta
@@ -675,6 +674,63 @@ def monitor(
     )  # fmt: skip
     with as_paths(inputs) as paths:
         run = monitor_traffic(paths, sources, settings, reading, on_progress=on_progress)
+    _warned(run.log)
+    return run.report
+
+
+def deviations(
+    inputs: Inputs,
+    *,
+    labels: str | Path | None = None,
+    epoch: Duration = 86_400,
+    alarms_a_month: float = 1.0,
+    devices: str | Path | None = None,
+    devices_only: bool = False,
+    names: Files | None = None,
+    names_mapping: str | Path | None = None,
+    dns_log: Files | None = None,
+    time_zone: str = "UTC",
+    local: Sequence[str] | None = None,
+    time_from: Time = None,
+    time_to: Time = None,
+    on_progress: OnProgress = None,
+) -> BehaviourReport:
+    """Score each epoch of each device by the behaviour that it showed before, as ``ethogram deviations`` does.
+
+    Parameters
+    ----------
+    inputs
+        Some weeks of traffic.
+    labels
+        Label file: devices are also compared with the others of their label.
+    epoch
+        Length of an epoch: an hour or more.
+    alarms_a_month
+        Deviations per device and month that limits of the score allow if nothing changes.
+    devices, devices_only, names, names_mapping, dns_log, time_zone, local, time_from, time_to, on_progress
+        As for :func:`read_flows`.
+
+    Raises
+    ------
+    ethogram.errors.InputError
+        If an input or the label file cannot be used, or there are no flows.
+
+    Examples
+    --------
+    >>> report = deviations("month.parquet")  # doctest: +SKIP
+    >>> for epoch in report.devices[0].epochs:  # doctest: +SKIP
+    ...     print(epoch.start, epoch.score, epoch.reason)
+    """
+    from ethogram.config import DeviationSettings
+    from ethogram.pipeline.deviations import deviations as score_inputs
+
+    settings = DeviationSettings.of(epoch_s=parse_epoch(epoch), alarms_a_month=alarms_a_month)
+    reading = _reading(
+        devices, local, time_from, time_to, devices_only=devices_only, names=names, names_mapping=names_mapping,
+        dns_log=dns_log, time_zone=time_zone,
+    )  # fmt: skip
+    with as_paths(inputs) as paths:
+        run = score_inputs(paths, settings, labels=_path(labels), reading=reading, on_progress=on_progress)
     _warned(run.log)
     return run.report
 

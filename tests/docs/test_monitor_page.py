@@ -18,13 +18,13 @@ def test_the_example_gives_what_the_page_shows(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "120")
-    for line in blocks(PAGE, "bash")[-1].splitlines():
+    for line in blocks(PAGE, "bash")[1].splitlines():
         capsys.readouterr()
         _, *arguments = shlex.split(line)
         assert main(arguments) == 0
     (shown,) = blocks(PAGE, "text")
     rows = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert rows == [line.rstrip() for line in shown.splitlines()]
-    (program,) = blocks(PAGE, "python")
+    program, _ = blocks(PAGE, "python")
     exec(compile(program, "monitor.md", "exec"), {})
     assert capsys.readouterr().out.startswith("02:00:5e:00:77:16 2026-01-11 01:55")

@@ -38,6 +38,7 @@ STEPS: dict[str, list[list[str]]] = {
     "library": [["list"], ["list", "library.jsonl"]],
     "identify": [["flows.parquet"], ["day.pcap", "--library", "camera.jsonl", "--devices", "devices.csv"]],
     "changes": [["flows.parquet", "--since", "6h"]],
+    "deviations": [["flows.parquet"]],
     "monitor": [["flows.parquet", "--learn", "6h"]],
     "unknown": [["flows.parquet", "--library", "library.jsonl"]],
     "knowledge": [["show", "tcp/9100"], ["show", "50:c7:bf:00:00:01"]],

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 
 from ethogram.pipeline.own_similarity import own_similarity
 from ethogram.schema import COUNTS
@@ -82,3 +83,40 @@ def test_networks_of_what_has_no_name(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert device_past.peers_by_network(tmp_path, ["10.0.0.3"]) == []
     assert device_past.peers_by_network(tmp_path / "missing", ["10.0.0.2"]) == []
+
+
+def test_a_day_is_scored_by_the_fingerprints_before_it() -> None:
+    usual = [(24 * day + hour, 443, "example.com", 900) for day in range(9) for hour in range(24)]
+    rows = counts(*usual, *[(24 * 8 + hour, 23, None, 5000) for hour in range(3)])
+    found = device_past.behaviour(rows, "10.0.0.2", "", START + DAY * 9)
+    assert [each.status for each in found.fingerprints] == ["converged"]
+    assert [each.score for each in found.epochs] == [None] * 4 + [1.0] * 4 + [found.epochs[8].score]
+    last = found.epochs[-1]
+    assert last.deviates
+    assert last.score is not None
+    assert sum(each.share for each in last.deviations) == pytest.approx(1 - last.score)
+    assert [(each.subject, each.change) for each in last.deviations[:2]] == [("TCP/23 client wan", "appeared")] * 2
+    assert {each.subject for each in last.deviations[2:]} == {"00:00", "01:00", "02:00"}
+    assert last.reason.startswith("Telnet from the device: 15 kB, before never")
+
+
+def test_of_a_day_that_is_not_over_nothing_is_missing() -> None:
+    usual = [(24 * day + hour, 443, "example.com", 900) for day in range(8) for hour in range(24)]
+    begun = counts(*usual, (24 * 8, 443, "example.com", 900))
+    assert device_past.behaviour(begun, "10.0.0.2", "", START + DAY * 8 + timedelta(hours=1)).epochs[-1].score == 1.0
+    ended = device_past.behaviour(begun, "10.0.0.2", "", START + DAY * 9).epochs[-1]
+    assert ended.deviates
+    assert {each.change for each in ended.deviations} == {"vanished", "shrank"}
+
+
+def test_a_new_device_is_scored_by_its_label() -> None:
+    usual = [(24 * day + hour, 443, "example.com", 900) for day in range(8) for hour in range(24)]
+    joined = [(24 * 7 + hour, port, name, 900) for hour in range(24)
+              for port, name in ((443, "example.com"), (23, None))]  # fmt: skip
+    rows = COUNTS.conform(pl.concat([
+        counts(*usual, device="a"), counts(*usual, device="b"), counts(*joined, device="c"),
+    ]))  # fmt: skip
+    found = device_past.behaviour(rows, "c", "acme plug", START + DAY * 8).epochs[0]
+    assert (found.score, found.deviates) == (None, True)
+    assert found.deviations[0].subject == "TCP/23 client wan"
+    assert device_past.behaviour(rows, "c", "", START + DAY * 8).epochs[0].label_score is None

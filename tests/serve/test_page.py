@@ -164,6 +164,14 @@ def test_a_device_says_what_it_is_and_why(visit: Visit, home: RunningPage) -> No
     assert page.locator(".evidence svg rect.value").count() > 2
 
 
+def test_a_device_shows_what_left_its_behaviour(visit: Visit, home: RunningPage) -> None:
+    page = visit.go(f"devices/{home.ids[2]}")
+    page.get_by_role("heading", name="Its behaviour").wait_for()
+    row = page.locator("tr", has_text="left it")
+    assert "Telnet from the device: 960 kB, before never" in row.inner_text()
+    assert page.locator("#past .u-legend").get_by_text("limit").is_visible()
+
+
 def test_foreign_text_is_shown_and_not_run(visit: Visit, home: RunningPage) -> None:
     visit.page.on("dialog", lambda dialog: pytest.fail(f"a script ran: {dialog.message}"))
     page = visit.go(f"devices/{home.ids[0]}")

@@ -78,7 +78,8 @@ def test_a_device_has_peers_a_timeline_and_a_past(client: Client, page: RunningP
     assert {row["service"] for row in client.timeline(page.ids[1])} >= {"TCP/443", "UDP/53"}
     past = client.similarity(page.ids[1])
     assert (past["epoch_s"], past["rows"][8]["new"]) == (86_400, ["UDP/123 client wan"])
-    for path in ("peers", "timeline", "similarity"):
+    assert client.behaviour(page.ids[1])["epochs"] == []
+    for path in ("peers", "timeline", "similarity", "behaviour"):
         assert http.get(f"api/v1/devices/{'0' * 16}/{path}").status_code == 404
 
 

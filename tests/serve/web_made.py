@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from fastapi import FastAPI
 
 from ethogram.config.web import WebSettings
@@ -25,9 +26,11 @@ from ethogram.pipeline.own_similarity import EpochSimilarity
 from ethogram.pipeline.verdicts import settings_for
 from ethogram.pipeline.windows import ObservedWindows, regroup
 from ethogram.schema import (
+    COUNTS,
     AlertPass,
     AlertSighting,
     ChangedSpan,
+    DeviceBehaviour,
     DeviceDetail,
     DeviceFact,
     DevicePeer,
@@ -40,6 +43,7 @@ from ethogram.schema import (
     RoundResult,
     ServiceHealth,
 )
+from ethogram.serve import device_past
 from ethogram.serve.api.app import create_app
 from ethogram.serve.api.secrets import first_token
 from ethogram.serve.api.server import WebServer
@@ -51,6 +55,23 @@ from tests.io.capture_builder import Packet, ethernet, pcap
 NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 HOUR = timedelta(hours=1)
 SCRIPT = "<script>alert(1)</script>\u202e"
+
+
+def days_of_counts(device: str, until: datetime, days: int) -> pl.DataFrame:
+    """HTTPS and NTP in every hour of some days; Telnet to other networks on the last whole day."""
+    first = until.replace(hour=0) - timedelta(days=days)
+    rows = []
+    for hour in range(days * 24):
+        ports = [(6, 443, "example.com", 900), (17, 123, "ntp.org", 76)]
+        if hour // 24 == days - 1:
+            ports.append((6, 23, None, 40_000))
+        rows += [
+            {"device": device, "time": first + timedelta(hours=hour), "protocol": protocol, "port": port,
+             "role": "client", "scope": "wan", "answered": True, "name": name, "flows": 2, "octets_out": octets,
+             "octets_in": octets, "packets_out": 2, "packets_in": 2, "duration_ms": 5}
+            for protocol, port, name, octets in ports
+        ]  # fmt: skip
+    return COUNTS.conform(pl.DataFrame(rows, infer_schema_length=None)).sort("device", "time", "protocol", "port")
 
 
 @cache
@@ -168,6 +189,12 @@ class FakeService:
                             ("UDP/123 client wan",) if day == 4 else ())
             for day in range(12, 0, -1)
         ]  # fmt: skip
+
+    def behaviour(self, device: str) -> DeviceBehaviour:
+        assert self.stored is not None
+        detail = self.stored.device(device)
+        counts = days_of_counts(device, NOW, 12) if detail and detail.row.name == "device-2" else COUNTS.empty()
+        return device_past.behaviour(counts, device, "", NOW)
 
     def changes(self, since: timedelta, end: datetime, *, every: bool = False) -> StoredChanges:
         assert self.stored is not None

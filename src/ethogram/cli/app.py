@@ -27,6 +27,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "unknown": ("ethogram.cli.unknown", "group unknown devices, and name and enrol the groups"),
         "changes": ("ethogram.cli.changes", "say what is new, silent or different since an earlier time"),
         "monitor": ("ethogram.cli.monitor", "compare traffic with profiles of what devices may do"),
+        "deviations": ("ethogram.cli.deviations", "score how devices keep to their own behaviour, epoch by epoch"),
         "enrol": ("ethogram.cli.enrol", "build or extend a library of known devices"),
         "label": ("ethogram.cli.label", "write what a device is to a label file"),
         "library": ("ethogram.cli.library", "list, merge, prune or rename the contents of libraries"),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ethogram.config._base import Settings
     from ethogram.config.alerts import AlertSettings
     from ethogram.config.capture import CaptureSettings, CustomFlowSettings, MeterSettings, PacketFlowSettings
+    from ethogram.config.deviations import DeviationSettings
     from ethogram.config.encoder import (
         EncoderSettings,
         FieldSettings,
@@ -42,6 +43,7 @@ __all__ = [
     "CollectSettings",
     "CountSettings",
     "CustomFlowSettings",
+    "DeviationSettings",
     "EncoderSettings",
     "ExporterSettings",
     "FieldSettings",
@@ -93,6 +95,7 @@ _MODULES = {
         ),
         "ethogram.config.flow",
     ),
+    "DeviationSettings": "ethogram.config.deviations",
     "IdentifySettings": "ethogram.config.identify",
     "MonitorSettings": "ethogram.config.monitor",
     **dict.fromkeys(("RetentionSettings", "ServeSettings"), "ethogram.config.serve"),

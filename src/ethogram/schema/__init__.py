@@ -39,6 +39,15 @@ if TYPE_CHECKING:
     from ethogram.schema.counts import COUNT_KEYS, COUNT_VOLUMES, COUNTS, GROUP
     from ethogram.schema.custom import CUSTOM_FLOW, CUSTOM_FORMAT, CustomFlows, ipv4_networks, private_mask
     from ethogram.schema.datagram import DatagramBatch, DatagramSource, Exporter
+    from ethogram.schema.deviation import (
+        DEVIATION_PARTS,
+        BehaviourEpoch,
+        BehaviourReport,
+        Deviation,
+        DeviationPart,
+        DeviceBehaviour,
+        ExportedBehaviour,
+    )
     from ethogram.schema.exported import ExportedDevice, SinkEvent
     from ethogram.schema.fingerprint import FINGERPRINT, FINGERPRINT_FORMAT, STATUS
     from ethogram.schema.flow import FLOW, FLOW_METADATA, INITIATOR, ROLE, SCOPE
@@ -123,6 +132,7 @@ __all__ = [
     "COUNT_VOLUMES",
     "CUSTOM_FLOW",
     "CUSTOM_FORMAT",
+    "DEVIATION_PARTS",
     "DEVICE_STATES",
     "DIRECTION",
     "DIRECTIONS",
@@ -173,7 +183,9 @@ __all__ = [
     "AlertSighting",
     "AlertState",
     "AuditRow",
+    "BehaviourEpoch",
     "BehaviourProfile",
+    "BehaviourReport",
     "BehaviourRule",
     "ChangeKind",
     "ChangedSpan",
@@ -183,6 +195,9 @@ __all__ = [
     "CustomFlows",
     "DatagramBatch",
     "DatagramSource",
+    "Deviation",
+    "DeviationPart",
+    "DeviceBehaviour",
     "DeviceDetail",
     "DeviceFact",
     "DeviceKey",
@@ -196,6 +211,7 @@ __all__ = [
     "DueDevice",
     "EventRow",
     "Evidence",
+    "ExportedBehaviour",
     "ExportedDevice",
     "Exporter",
     "ExporterRow",
@@ -285,6 +301,18 @@ _MODULES = {
         ("CUSTOM_FLOW", "CUSTOM_FORMAT", "CustomFlows", "ipv4_networks", "private_mask"), "ethogram.schema.custom"
     ),
     **dict.fromkeys(("DatagramBatch", "DatagramSource", "Exporter"), "ethogram.schema.datagram"),
+    **dict.fromkeys(
+        (
+            "DEVIATION_PARTS",
+            "BehaviourEpoch",
+            "BehaviourReport",
+            "Deviation",
+            "DeviationPart",
+            "DeviceBehaviour",
+            "ExportedBehaviour",
+        ),
+        "ethogram.schema.deviation",
+    ),
     **dict.fromkeys(("ExportedDevice", "SinkEvent"), "ethogram.schema.exported"),
     **dict.fromkeys(("FINGERPRINT", "FINGERPRINT_FORMAT", "STATUS"), "ethogram.schema.fingerprint"),
     **dict.fromkeys(("FLOW", "FLOW_METADATA", "INITIATOR", "ROLE", "SCOPE"), "ethogram.schema.flow"),

@@ -23,7 +23,9 @@ from ethogram.serve.judge import AT_ONCE
 from ethogram.serve.store import Store
 from ethogram.serve.stored_counts import StoredCounts
 
-__all__ = ["DeviceChange", "StoredChanges", "device_changes", "end_of_counts", "stored_changes", "with_statements"]
+__all__ = [
+    "DeviceChange", "StoredChanges", "device_changes", "due_of", "end_of_counts", "stored_changes", "with_statements",
+]  # fmt: skip
 
 HOUR = timedelta(hours=1)
 PAGE = 1000
@@ -136,12 +138,16 @@ def device_changes(
     InputError
         If the store or the counts cannot be read, or nothing is stored yet.
     """
-    names = tuple((key.value, key.first, key.last) for key in detail.keys if key.kind == "flow")
     row = detail.row
-    device = DueDevice(row.id, names, row.first_seen, row.last_seen, None, detail.facts)
-    found = _compared(store, counts, [[device]], since, end_of_counts(store), every=every)
+    found = _compared(store, counts, [[due_of(detail)]], since, end_of_counts(store), every=every)
     changes = (change for change in detail.history if change.before and change.time >= found.after.start)
     return _with(found, [DeviceChange(row.id, row.name, row.kind, _of_history(change)) for change in changes])
+
+
+def due_of(detail: DeviceDetail) -> DueDevice:
+    """A device as stored counts are read: its names in the flow table, and when they were its own."""
+    names = tuple((key.value, key.first, key.last) for key in detail.keys if key.kind == "flow")
+    return DueDevice(detail.row.id, names, detail.row.first_seen, detail.row.last_seen, None, detail.facts)
 
 
 def with_statements(found: StoredChanges, store: Store) -> StoredChanges:

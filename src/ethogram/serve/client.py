@@ -95,6 +95,10 @@ class Client:
         """Octets of a device by hour and service."""
         return cast(list[dict[str, Any]], self.get(f"/devices/{_id(device)}/timeline")["rows"])
 
+    def behaviour(self, device: str) -> dict[str, Any]:
+        """Each day of a device against its exported fingerprints, with what is outside."""
+        return self.get(f"/devices/{_id(device)}/behaviour")
+
     def similarity(self, device: str) -> dict[str, Any]:
         """Similarity of each epoch of a device to its earlier ones."""
         return self.get(f"/devices/{_id(device)}/similarity")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
 
+from ethogram.config import DeviationSettings
+from ethogram.pipeline.deviations import score_behaviour
 from ethogram.pipeline.own_similarity import EpochSimilarity, own_similarity
-from ethogram.schema import DevicePeer, service_name
+from ethogram.schema import DeviceBehaviour, DevicePeer, service_name
 from ethogram.serve.facts import FAILURES
 from ethogram.serve.segments import segments_in
 
-__all__ = ["peers_by_name", "peers_by_network", "similarity"]
+__all__ = ["behaviour", "peers_by_name", "peers_by_network", "similarity"]
 
 MOST_PEERS, MOST_SERVICES = 500, 4
 MOST_SEGMENTS = 60
@@ -27,6 +30,28 @@ def similarity(counts: pl.DataFrame) -> tuple[int, list[EpochSimilarity]]:
     if counts["time"].dt.date().n_unique() > 2:
         return DAY_S, own_similarity(counts, DAY_S)
     return HOUR_S, own_similarity(counts, HOUR_S, most=48)
+
+
+def behaviour(
+    counts: pl.DataFrame, device: str, label: str, clock: datetime, settings: DeviationSettings | None = None
+) -> DeviceBehaviour:  # fmt: skip
+    """Epochs of one device against its own exported fingerprints, and those of the other devices in the counts.
+
+    Parameters
+    ----------
+    counts
+        Of the device and of the others of its label, by id (:data:`ethogram.schema.COUNTS`).
+    device, label
+        Id, and what is stated about all of them; empty: it is compared with itself alone.
+    clock
+        Time of the data: of an epoch that is not over, nothing is missing yet.
+    """
+    settings = settings or DeviationSettings()
+    labels = dict.fromkeys(counts["device"].unique().to_list(), label) if label else {}
+    for found in score_behaviour(counts, settings, labels, clock):
+        if found.device == device:
+            return found
+    return DeviceBehaviour(device=device, label=label, epoch_s=settings.epoch_s, fingerprints=[], epochs=[])
 
 
 def _services(rows: pl.DataFrame, key: list[str]) -> pl.DataFrame:

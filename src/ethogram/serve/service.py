@@ -28,10 +28,19 @@ from ethogram.pipeline.device_names import DeviceNames
 from ethogram.pipeline.libraries import PACKAGED_NAME
 from ethogram.pipeline.own_similarity import EpochSimilarity
 from ethogram.pipeline.read_options import ReadOptions
-from ethogram.schema import COUNTS, IDENTITY, DeviceDetail, DevicePeer, DueDevice, ServiceHealth, service_name
+from ethogram.schema import (
+    COUNTS,
+    IDENTITY,
+    DeviceBehaviour,
+    DeviceDetail,
+    DevicePeer,
+    DueDevice,
+    ServiceHealth,
+    service_name,
+)
 from ethogram.serve import device_past
 from ethogram.serve.alert_rules import AlertRules, ServiceState
-from ethogram.serve.changes import StoredChanges, device_changes, stored_changes
+from ethogram.serve.changes import StoredChanges, device_changes, due_of, stored_changes
 from ethogram.serve.collector import COUNTERS, Collector, CollectorSettings
 from ethogram.serve.facts import midnight_before
 from ethogram.serve.feedback import ConfirmedLibrary
@@ -57,6 +66,8 @@ LOCK = ".serve.lock"
 SOURCES = (CollectorSegments.name, WatchedFolder.name)
 """Sources of which counts may be stored, whether or not they are read now."""
 ACTIVITY_DAYS, SIMILARITY_DAYS = 7, 60
+MOST_ALIKE = 5
+"""Other devices of its model or label that a device is compared with."""
 STOP_S = 60.0
 RELEASE_S = 5.0
 """Freed memory goes back to the system at most this often, after rounds that did something."""
@@ -603,6 +614,22 @@ class Service:
         """Length of an epoch in seconds, and the similarity of each epoch of a device to its earlier ones."""
         _, counts = self._past(device, SIMILARITY_DAYS)
         return device_past.similarity(counts)
+
+    def behaviour(self, device: str) -> DeviceBehaviour:
+        """Each day of a device against its own fingerprints and those of devices of the same model or label."""
+        store, judge = self._store, self._judge
+        detail = None if store is None else store.device(device)
+        clock = None if store is None else store.clock()
+        if store is None or judge is None or detail is None or clock is None:
+            return device_past.behaviour(COUNTS.empty(), device, "", datetime.now(UTC))
+        row = detail.row
+        label = row.statement if row.pinned or row.level == "model" else ""
+        alike = store.devices(search=label, limit=MOST_ALIKE * 4).rows if label else ()
+        details = [detail, *(each for like in alike if like.statement == label and like.id != row.id
+                             and (each := store.device(like.id)) is not None)][: MOST_ALIKE + 1]  # fmt: skip
+        since = midnight_before(row.last_seen, SIMILARITY_DAYS)
+        counts = judge.counts.of_devices([due_of(each) for each in details], since)
+        return device_past.behaviour(counts, row.id, label if len(details) > 1 else "", clock)
 
     def changes(self, since: timedelta, end: datetime, *, every: bool = False) -> StoredChanges:
         """Services and names of all devices that changed."""

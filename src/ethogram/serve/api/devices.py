@@ -13,6 +13,7 @@ from ethogram.schema import DeviceDetail
 from ethogram.serve.api.access import Editor, viewer
 from ethogram.serve.api.context import Context, context_of
 from ethogram.serve.api.models import (
+    BehaviourDocument,
     DeviceDocument,
     DeviceItem,
     DeviceList,
@@ -132,6 +133,14 @@ def similarity(request: Request, context: Service, device: KnownDevice) -> Respo
     return json_reply(request, SimilarityList.model_validate(
         {"epoch_s": epoch_s, "rows": [row._asdict() for row in rows]}
     ))  # fmt: skip
+
+
+@router.get(
+    "/devices/{device}/behaviour", response_model=BehaviourDocument, summary="How a device keeps to its own behaviour"
+)  # fmt: skip
+def behaviour(request: Request, context: Service, device: KnownDevice) -> Response:
+    """Each day against the fingerprints that were exported before it, and what is outside, with its share."""
+    return json_reply(request, BehaviourDocument.model_validate(context.service.behaviour(device)))
 
 
 @router.put("/devices/{device}/label", response_model=DeviceDocument, summary="Label a device")

@@ -11,8 +11,8 @@ from ethogram.schema import ALERT_KINDS, KINDS, AlertState, ChangeKind, DeviceSt
 
 __all__ = [
     "DEVICE_OR_NONE", "LARGEST_ID", "USER_NAME", "AcknowledgeRequest", "Acknowledged", "AlertItem", "AlertKindItem",
-    "AlertKinds", "AlertList", "AuditList", "CaptureStatus", "ChangeList", "CollectorStatus", "ConfirmedList",
-    "DeviceDocument",
+    "AlertKinds", "AlertList", "AuditList", "BehaviourDocument", "CaptureStatus", "ChangeList", "CollectorStatus",
+    "ConfirmedList", "DeviceDocument",
     "DeviceItem", "DeviceList", "DifferenceItem", "DifferenceList", "GroupLabel", "GroupList", "HealthItem",
     "HourItem", "KnowledgeAnswer", "LabelRequest", "LibraryStatus", "MergeRequest", "MuteItem", "MuteList",
     "MuteRequest", "NamedGroup", "NoteRequest", "OverviewDocument", "PeerList", "Readiness", "SimilarityList",
@@ -195,6 +195,65 @@ class Timeline(_Answer):
     """Traffic of a device in its latest week."""
 
     rows: list[HourItem]
+
+
+class DeviationItem(_Answer):
+    """One thing that is outside what a fingerprint had."""
+
+    part: Literal["service", "name", "hour"] = Field(
+        description="a service and direction, the name of an other end, an hour of the day (UTC)", examples=["service"]
+    )
+    subject: str = Field(description="which one", examples=["TCP/23 client wan"])
+    direction: Literal["from", "to", ""] = Field(description="from or to the device; empty: both", examples=["from"])
+    change: Literal["appeared", "vanished", "grew", "shrank"] = Field(
+        description="how it differs", examples=["appeared"]
+    )
+    octets: float = Field(description="octets in this epoch", examples=[410958.0])
+    least: float = Field(description="least octets in an epoch of the fingerprint", examples=[0.0])
+    most: float = Field(description="most octets in an epoch of the fingerprint", examples=[0.0])
+    share: float = Field(description="its part of 1 - score; the shares add up to it", examples=[0.21])
+    reason: str = Field(
+        description="the same in words", examples=["Telnet from the device: 411 kB, before never"]
+    )
+
+
+class BehaviourItem(_Answer):
+    """One epoch of a device against the fingerprints that were exported before it."""
+
+    start: datetime = Field(description="begin of the epoch", examples=["2026-11-30T00:00:00Z"])
+    score: float | None = Field(description="1: nothing is outside; null: no fingerprint yet", examples=[0.79])
+    limit: float | None = Field(description="a lower score is a deviation; null: not learnt yet", examples=[0.91])
+    deviates: bool = Field(description="whether the score is below the limit", examples=[True])
+    fingerprint: int | None = Field(description="number of the nearest fingerprint", examples=[0])
+    label_score: float | None = Field(description="the same against others of its model or label", examples=[0.81])
+    label_limit: float | None = Field(description="limit of that score", examples=[0.88])
+    deviations: list[DeviationItem] = Field(description="what is outside, the largest share first")
+    reason: str = Field(
+        description="the same in words", examples=["Telnet from the device: 411 kB, before never (0.21)"]
+    )
+
+
+class FingerprintItem(_Answer):
+    """A behaviour that the fingerprint exporter exported."""
+
+    number: int = Field(description="in order of time", examples=[0])
+    start: datetime = Field(description="begin of its first epoch", examples=["2026-11-01T00:00:00Z"])
+    end: datetime = Field(description="end of its last epoch", examples=["2026-11-05T00:00:00Z"])
+    epochs: int = Field(description="epochs, those of later unchanged windows included", examples=[12])
+    status: Literal["converged", "change", "unconverged"] = Field(
+        description="stable, stable and unlike the one before, or never stable", examples=["converged"]
+    )
+    deviations: list[DeviationItem] = Field(description="how it differs from the one before")
+
+
+class BehaviourDocument(_Answer):
+    """How a device keeps to its own behaviour, epoch by epoch."""
+
+    device: str = Field(description="id of the device", examples=["8c1f00aa52d3be97"])
+    label: str = Field(description="model or label of the devices that it is also compared with", examples=[""])
+    epoch_s: int = Field(description="length of an epoch in seconds", examples=[86400])
+    fingerprints: list[FingerprintItem]
+    epochs: list[BehaviourItem]
 
 
 class SimilarityItem(_Answer):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from ethogram.identify.library import Library
 from ethogram.knowledge.tables import Knowledge
 from ethogram.pipeline.own_similarity import EpochSimilarity
-from ethogram.schema import DeviceDetail, DevicePeer, ServiceHealth
+from ethogram.schema import DeviceBehaviour, DeviceDetail, DevicePeer, ServiceHealth
 from ethogram.serve.changes import StoredChanges
 
 __all__ = ["HourlyOctets", "ServiceView"]
@@ -70,6 +70,10 @@ class ServiceView(Protocol):
 
     def similarity(self, device: str) -> tuple[int, Sequence[EpochSimilarity]]:
         """Length of an epoch in seconds, and the similarity of each epoch of a device to its earlier ones."""
+        ...
+
+    def behaviour(self, device: str) -> DeviceBehaviour:
+        """Each day of a device against the fingerprints that were exported before it."""
         ...
 
     def changes(self, since: timedelta, end: datetime, *, every: bool = False) -> StoredChanges:

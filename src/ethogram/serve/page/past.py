@@ -10,13 +10,14 @@ from typing import Any
 import orjson
 
 from ethogram.pipeline.own_similarity import EpochSimilarity
-from ethogram.schema import DevicePeer
+from ethogram.schema import BehaviourEpoch, DeviceBehaviour, DevicePeer
 from ethogram.schema.service_words import service_words
 from ethogram.serve.api.service_view import HourlyOctets
 from ethogram.serve.page.text import service_text
 
-__all__ = ["peer_tables", "similarity_chart", "traffic_by_hour"]
+__all__ = ["behaviour_chart", "peer_tables", "similarity_chart", "traffic_by_hour"]
 
+_MOST_OUTSIDE = 8
 _MOST_NEW, HOUR_S, MOST_HOURS = 4, 3600, 7 * 24
 PeerRow = tuple[str, str, str, int, int, Any]
 
@@ -42,6 +43,35 @@ def similarity_chart(epoch_s: int, rows: Sequence[EpochSimilarity]) -> dict[str,
         "column": "Day" if daily else "Hour",
         "rows": [(f"{row.start:{form}}", row.score, new(row)) for row in rows][::-1],
     }  # fmt: skip
+
+
+def behaviour_chart(found: DeviceBehaviour) -> dict[str, Any] | None:
+    """Scores of behaviour with their limit: data for the chart, and its table; None if no epoch has a score."""
+    rows = [(each, score, limit) for each in found.epochs
+            for score, limit in [(each.score, each.limit) if each.score is not None
+                                 else (each.label_score, each.label_limit)] if score is not None]  # fmt: skip
+    if not rows:
+        return None
+    limits = [None if limit is None else round(limit, 3) for _, _, limit in rows]
+    data = {
+        "x": [int(each.start.timestamp()) for each, _, _ in rows], "axis": "score", "least": 0, "most": 1,
+        "series": [
+            {"name": "score", "colour": "--accent", "values": [round(score, 3) for _, score, _ in rows]},
+            {"name": "limit", "colour": "--muted", "values": limits},
+        ],
+    }  # fmt: skip
+    left = [(f"{each.start:%Y-%m-%d}", score, limit, each.deviates, _outside(each)) for each, score, limit in rows]
+    changes = [(f"{each.start:%Y-%m-%d}", [entry.reason for entry in each.deviations[:_MOST_NEW]])
+               for each in found.fingerprints if each.status == "change"]  # fmt: skip
+    return {"json": orjson.dumps(data).decode(), "rows": left[::-1], "changes": changes[::-1], "label": found.label,
+            "deviations": sum(each.deviates for each, _, _ in rows)}  # fmt: skip
+
+
+def _outside(epoch: BehaviourEpoch) -> list[str]:
+    """What left the behaviour, with its share of the rest of the score."""
+    lines = [f"{each.reason} ({each.share:.2f})" for each in epoch.deviations[:_MOST_OUTSIDE]]
+    rest = epoch.deviations[_MOST_OUTSIDE:]
+    return [*lines, f"{len(rest)} more ({sum(each.share for each in rest):.2f})"] if rest else lines
 
 
 def traffic_by_hour(hours: Sequence[HourlyOctets]) -> dict[str, Any] | None:

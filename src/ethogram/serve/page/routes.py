@@ -230,6 +230,7 @@ def device_past(context: Service, access: Viewer, device: DeviceId) -> Response:
         changed = None
     return render(
         context, access, "device_past.html", similar=past.similarity_chart(*context.service.similarity(id_)),
+        behaviour=past.behaviour_chart(context.service.behaviour(id_)),
         peers=past.peer_tables(context.service.peers(id_)), changed=changed,
         traffic=past.traffic_by_hour(context.service.activity(id_)),
         lines=changes_page.change_lines(changed.rows) if changed else [],
