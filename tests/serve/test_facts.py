@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from ethogram.fingerprint.count import merge_counts, sort_counts
 from ethogram.schema import COUNTS
@@ -121,3 +122,17 @@ def test_a_damaged_file_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
     assert flows_in(facts) == {"a": 7}
     (problem,) = facts.problems
     assert problem.startswith(f"{path}: cannot be read: ")
+
+
+def test_files_are_merged_some_devices_after_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ethogram.serve.facts.MERGED_ROWS", 7)
+    facts = CountFacts(tmp_path)
+    tables = [counts_of(*((f"device {n % 11:02}", n % 5, 1) for n in range(number, number + 20)))
+              for number in range(FANOUT)]  # fmt: skip
+    for number, table in enumerate(tables, 1):
+        facts.write(table, number, number)
+    assert facts.compact(FANOUT) == FANOUT
+    [file] = facts.files(facts.days()[0])
+    merged = COUNTS.conform(pl.read_parquet(file.path))
+    assert_frame_equal(merged, COUNTS.conform(sort_counts(pl.DataFrame(merge_counts(*tables)))))
+    assert not list(tmp_path.rglob("*.part"))

@@ -12,15 +12,19 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from ethogram._files import fsync_dir, write_bytes
 from ethogram.errors import InputError
-from ethogram.fingerprint.count import merge_counts, sort_counts
+from ethogram.fingerprint.count import sort_counts, summed_counts
 from ethogram.schema import COUNTS
 
 __all__ = [
@@ -32,9 +36,12 @@ Hours = tuple[tuple[datetime, int], ...]
 NOTE = "complete"
 FANOUT = 16
 """Files of about the same span that are merged into one."""
+MERGED_ROWS = 1 << 20
+"""Rows that are in memory at once when files are merged, unless a device has more."""
+_ROW_GROUP = 1 << 16
 _NAME = re.compile(r"(\d{8,})-(\d{8,})\.parquet")
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
-FAILURES = (OSError, pl.exceptions.PolarsError)
+FAILURES = (OSError, pl.exceptions.PolarsError, pa.ArrowException)
 
 
 @dataclass(frozen=True, order=True)
@@ -141,11 +148,8 @@ class CountFacts:
             if not folder.is_dir():
                 folder.mkdir(parents=True)
                 fsync_dir(folder.parent)
-            sort_counts(counts).write_parquet(part, compression="zstd", row_group_size=1 << 16, statistics=True)
-            with part.open("rb") as stream:
-                os.fsync(stream.fileno())
-            part.replace(path)
-            fsync_dir(folder)
+            sort_counts(counts).write_parquet(part, compression="zstd", row_group_size=_ROW_GROUP, statistics=True)
+            _put(part, path)
         except FAILURES as error:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
@@ -205,17 +209,50 @@ class CountFacts:
             for stale in set(_files_in(folder)) - set(files):
                 stale.path.unlink(missing_ok=True)
             while run := _run([file for file in files if file.last <= segment]):
-                try:
-                    tables = [COUNTS.conform(pl.read_parquet(each.path), file=str(each.path)) for each in run]
-                except (*FAILURES, InputError) as error:
-                    self._report(run[0].path.parent, error)
+                if not self._merge(run, folder):
                     break
-                self._write(pl.DataFrame(merge_counts(*tables)), folder, run[0].first, run[-1].last)
                 for each in run:
                     each.path.unlink(missing_ok=True)
                 removed += len(run)
                 files = self.files(day)
         return removed
+
+    def _merge(self, run: Sequence[SpanFile], folder: Path) -> bool:
+        """Write the sums of some files as one; returns whether they could be read.
+
+        Some devices are merged after the others, so that memory does not grow with their number. Parts are in order
+        of device, and so is the file.
+        """
+        path = folder / f"{run[0].first:08d}-{run[-1].last:08d}.parquet"
+        part = folder / f".{path.name}.part"
+        merged = _merged([str(each.path) for each in run])
+        try:
+            with ExitStack() as stack:
+                writer: Any = None
+                while (rows := self._next(merged, run[0].path.parent)) is not None:
+                    if writer is None:
+                        writer = stack.enter_context(pq.ParquetWriter(part, rows.schema, compression="zstd"))
+                    writer.write_table(rows, row_group_size=_ROW_GROUP)
+            if writer is None or run[0].path.parent in self._problems:
+                part.unlink(missing_ok=True)
+                return False
+            _put(part, path)
+        except FAILURES as error:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise InputError(f"cannot be written: {_reason(error)}", file=path) from None
+        return True
+
+    def _next(self, merged: Iterator[Any], folder: Path) -> Any | None:
+        """The next part; None at the end, or when a file cannot be read."""
+        try:
+            rows = next(merged, None)
+        except (*FAILURES, InputError) as error:
+            self._report(folder, error)
+            return None
+        if rows is not None:
+            self._problems.pop(folder, None)
+        return rows
 
     def remove_before(self, day: date) -> int:
         """Remove the counts of days before a day; returns the number of days."""
@@ -266,6 +303,33 @@ def hours_of_devices(counts: pl.DataFrame) -> dict[str, DeviceHours]:
 def octets_by_hour(counts: pl.DataFrame) -> dict[str, Hours]:
     """As :func:`hours_of_devices`, with the rows themselves."""
     return {device: tuple(hours) for device, hours in hours_of_devices(counts).items()}
+
+
+def _put(part: Path, path: Path) -> None:
+    """Sync a file, and give it its name."""
+    with part.open("rb") as stream:
+        os.fsync(stream.fileno())
+    part.replace(path)
+    fsync_dir(path.parent)
+
+
+def _merged(names: Sequence[str]) -> Iterator[Any]:
+    """Sums of files, some devices after the others."""
+    for first, last in _device_spans(names):
+        chosen = pl.col("device").is_between(pl.lit(first), pl.lit(last))
+        tables = [COUNTS.conform(pl.scan_parquet(name).filter(chosen).collect(), file=name) for name in names]
+        yield summed_counts(pl.concat(tables)).to_arrow()
+
+
+def _device_spans(names: Sequence[str]) -> list[tuple[str, str]]:
+    """First and last device of parts of files, of about :data:`MERGED_ROWS` rows each; at least one part."""
+    rows = pl.concat([pl.scan_parquet(name).group_by("device").len() for name in names])
+    devices = rows.group_by("device").agg(pl.col("len").sum()).sort("device").collect()
+    part = (devices["len"].cum_sum() - 1) // MERGED_ROWS
+    spans = devices.group_by(part.alias("part"), maintain_order=True).agg(
+        pl.col("device").first().alias("first"), pl.col("device").last().alias("last")
+    )
+    return list(spans.select("first", "last").iter_rows()) or [("", "")]
 
 
 def _files_in(folder: Path) -> list[SpanFile]:

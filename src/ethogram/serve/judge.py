@@ -36,6 +36,7 @@ from ethogram.schema import (
     RoundResult,
 )
 from ethogram.serve.facts import DeviceHours, hours_of_devices
+from ethogram.serve.memory import cycles_kept
 from ethogram.serve.sources import Batch, SegmentSource
 from ethogram.serve.store import Store
 from ethogram.serve.stored_counts import StoredCounts
@@ -43,7 +44,7 @@ from ethogram.serve.stored_counts import StoredCounts
 __all__ = ["Judge", "RoundReport", "next_due"]
 
 AT_ONCE = 1000
-"""Devices whose counts are in memory at once."""
+"""Devices whose counts and verdicts are in memory at once."""
 SAMPLES_S = 60.0
 """Counters are stored at most this often, and with every round that reads segments."""
 GROUPS_S = 600.0
@@ -258,7 +259,8 @@ class Judge:
         """Judge the devices that are due, at most ``round_devices``."""
         due = self.store.due(clock)
         for start in range(0, len(due), AT_ONCE):
-            self._judge_some(source, clock, due[start : start + AT_ONCE])
+            with cycles_kept():
+                self._judge_some(source, clock, due[start : start + AT_ONCE])
         report.judged += len(due)
         report.more |= len(due) >= self.settings.round_devices
         self._regroup |= bool(due)

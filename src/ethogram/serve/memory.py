@@ -8,13 +8,16 @@ C library (NumPy, Python, SQLite), jemalloc (Polars) and that of Arrow.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow
 
-__all__ = ["POLARS_MEMORY", "limit_arenas", "release_memory"]
+__all__ = ["POLARS_MEMORY", "cycles_kept", "limit_arenas", "release_memory"]
 
 POLARS_MEMORY = "_RJEM_MALLOC_CONF"
 """Variable that jemalloc reads when Polars is loaded."""
@@ -39,6 +42,22 @@ def release_memory() -> None:
     library = _c_library()
     if hasattr(library, "malloc_trim"):
         library.malloc_trim(0)
+
+
+@contextmanager
+def cycles_kept() -> Iterator[None]:
+    """Do not search for reference cycles during a bounded piece of work that makes many objects and no cycles.
+
+    The search visits all objects of the process again and again while a batch of verdicts is made.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _c_library() -> Any:
