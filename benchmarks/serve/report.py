@@ -139,32 +139,42 @@ def scale(found: dict[str, Any], pictures: Path) -> list[str]:
     for run in runs:
         last = run["days"][-1]
         rows.append([
-            number(run["devices"]), number(last["day"]), number(last["store_mib"], 1), number(last["facts_mib"], 1),
-            number(run["peak_mib"]), number(last["read_s"], 1), number(last["judge_ms_per_device"], 1),
+            number(run["devices"]), _activity(run), number(last["day"]), number(last["store_mib"], 1), number(last["facts_mib"], 1),
+            number(run["peak_mib"]), number(last["read_s"], 1), number(last.get("judge_cpu_ms_per_device"), 1),
+            number(last["judge_ms_per_device"], 1),
             number(last["judge_day_s"], 1), number(last["judged"]), number(last["compact_s"], 1),
         ])  # fmt: skip
     lines = [
         "## Devices and days", "", *(f"{command_of(run)}\n" for run in runs),
         "Every device has the days of a real device (counts by hour and service, varied), and is judged by its latest "
-        "seven days when a day ends. Where the limit of time does not suffice for 30 days, fewer are reached; where it "
+        "seven days when a day ends. Devices with traffic on one day of several take turns: what is measured is then "
+        "how store and files grow with many devices, most of which are silent. Processor time of judging is that of "
+        "all threads. Where the limit of time does not suffice for 30 days, fewer are reached; where it "
         "does not suffice for judging all devices of a day, some are judged, and *judging a day* is the time of one "
         "device times the number of devices. Figures are those of the last day reached.", "",
-        *table(["devices", "days", "store, MiB", "counts, MiB", "peak memory, MiB", "reading a day, s",
-                "judging a device, ms", "judging a day, s", "judged that day", "compaction, s"], rows), "",
+        *table(["devices", "each has traffic", "days", "store, MiB", "counts, MiB", "peak memory, MiB", "reading a day, s",
+                "judging a device, CPU ms", "judging a device, ms", "judging a day, s", "judged that day", "compaction, s"], rows), "",
     ]  # fmt: skip
-    if len(runs) > 1:
+    daily = [run for run in runs if run.get("every", 1) == 1]
+    if len(daily) > 1:
         lines += ["Growth, as the factor from one number of devices to the next, on the last day both reached:", "",
-                  *table(["devices", "store", "counts", "reading a day", "judging a device"], _growth(runs)), ""]
+                  *table(["devices", "store", "counts", "reading a day", "judging a device"], _growth(daily)), ""]
     names = list(dict.fromkeys(name for run in runs for name in run.get("queries_ms", {})))
     if names:
         lines += ["Queries of the store, median and most of up to 20 runs, ms:", "", *table(
-            ["query", *(f"{run['devices']:,} devices" for run in runs)],
+            ["query", *(f"{run['devices']:,} devices, {_activity(run)}" for run in runs)],
             [[name, *(_pair(run.get("queries_ms", {}).get(name)) for run in runs)] for name in names],
         ), ""]  # fmt: skip
     if runs:
         _plot_scale(runs, pictures / "service-scale.png")
         lines += ["![Store, counts, memory and judge by day](service-scale.png)", ""]
     return lines
+
+
+def _activity(run: dict[str, Any]) -> str:
+    """On which days a device has traffic."""
+    every = run.get("every", 1)
+    return "every day" if every == 1 else f"one day in {every}"
 
 
 def _pair(times: Sequence[float] | None) -> str:
@@ -193,7 +203,7 @@ def _plot_scale(runs: Sequence[dict[str, Any]], path: Path) -> None:
         for run in runs:
             days = [day for day in run["days"] if day[name]]
             axes.plot([day["day"] for day in days], [day[name] for day in days], marker=".",
-                      label=f"{run['devices']:,} devices")  # fmt: skip
+                      label=f"{run['devices']:,} devices, {_activity(run)}")  # fmt: skip
         if name == "judge_ms_per_device":
             axes.set_ylim(bottom=0)
         else:
@@ -201,7 +211,7 @@ def _plot_scale(runs: Sequence[dict[str, Any]], path: Path) -> None:
         axes.set_ylabel(label)
         axes.set_xlabel("day")
         axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True))
-    figure.legend(*plots[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
+    figure.legend(*plots[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=8)
     figure.savefig(path, dpi=110)
 
 

@@ -44,12 +44,14 @@ class MadeDays:
     ----------
     devices
         Number of devices.
+    every
+        Days from one day with traffic of a device to the next; a part of the devices has traffic on each day.
     """
 
     name = "made"
     whole = False
 
-    def __init__(self, devices: int) -> None:
+    def __init__(self, devices: int, every: int = 1) -> None:
         from ethogram.demo.inventory import LATER, packaged
 
         windows = packaged(LATER).windows()
@@ -58,7 +60,7 @@ class MadeDays:
         for item, device in items.sort("device", "start").select("item", "device").iter_rows():
             self._days.setdefault(device, []).append(windows.counts.filter(_col("item") == item).drop("item"))
         self._models = sorted(self._days)
-        self.devices, self.day, self._at = devices, 0, 0
+        self.devices, self.every, self.day, self._at = devices, every, 0, 0
         self.prepared: Any = None
 
     @property
@@ -97,9 +99,10 @@ class MadeDays:
         midnight = START + timedelta(days=self.day)
         batch = Batch(0, 0, midnight + timedelta(days=1, seconds=-1))
         names = self.names(first, last)
+        names = [name for n, name in enumerate(names, first) if (n // len(self._models) + self.day) % self.every == 0]
         tables = []
         for number, model in enumerate(self._models):
-            mine = names[(number - first) % len(self._models)::len(self._models)]
+            mine = [name for name in names if int(name.replace(":", ""), 16) % len(self._models) == number]
             day = self._days[model][self.day % len(self._days[model])]
             hour = pl.duration(hours=pl.col("time").dt.hour()) + pl.lit(midnight, COUNTS.schema["time"])
             tables.append(day.with_columns(time=hour).join(pl.DataFrame({"device": mine}), how="cross"))
@@ -157,20 +160,22 @@ class Run:
         Time for all days.
     folder
         Of store and facts.
+    every
+        As for :class:`MadeDays`.
     """
 
-    def __init__(self, devices: int, days: int, limit_s: float, folder: Path) -> None:
+    def __init__(self, devices: int, days: int, limit_s: float, folder: Path, every: int = 1) -> None:
         from ethogram.config import JudgeSettings
         from ethogram.pipeline.device_identifier import DeviceIdentifier
         from ethogram.serve.judge import Judge
         from ethogram.serve.store import Store
 
         self.devices, self.days, self.limit_s, self.folder = devices, days, limit_s, folder
-        self.source = MadeDays(devices)
+        self.source = MadeDays(devices, every)
         self.store = Store.open(folder / "store.db", JudgeSettings())
         self.judge = Judge(self.store, folder / "facts", [self.source], DeviceIdentifier())
         self.judge.start()
-        self.result: dict[str, Any] = {"devices": devices, "limit_s": limit_s, "days": [],
+        self.result: dict[str, Any] = {"devices": devices, "every": every, "limit_s": limit_s, "days": [],
                                        "rest_mib": memory_mib("VmRSS")}  # fmt: skip
 
     def run(self) -> None:
@@ -205,6 +210,7 @@ class Run:
             read_s += time.perf_counter() - at
             more = report.more
         judged, judge_s, rounds = 0, [], 0
+        judge_cpu_s = time.process_time()
         while rounds == 0 or time.perf_counter() - begin < share_s:
             at = time.perf_counter()
             report = RoundReport()
@@ -213,13 +219,15 @@ class Run:
                 break
             judge_s.append(time.perf_counter() - at)
             judged, rounds = judged + report.judged, rounds + 1
+        judge_cpu_s = time.process_time() - judge_cpu_s
         at = time.perf_counter()
         self.judge.counts.by_source[self.source.name].compact(self.store.position(self.source.name))
         per_device = sum(judge_s) / judged if judged else None
         return {
             "day": self.source.day + 1, "made_s": made_s, "read_s": read_s, "judged": judged, "judge_s": sum(judge_s),
+            "judge_cpu_ms_per_device": judge_cpu_s / judged * 1000 if judged else None,
             "judge_ms_per_device": None if per_device is None else per_device * 1000,
-            "judge_day_s": None if per_device is None else per_device * self.devices,
+            "judge_day_s": None if per_device is None else per_device * self.devices / self.source.every,
             "compact_s": time.perf_counter() - at, "store_mib": octets_of(self.folder, "store.db*") / MIB,
             "facts_mib": octets_of(self.folder, "*.parquet") / MIB, "rss_mib": memory_mib("VmRSS"),
             "wall_s": time.perf_counter() - begin,
@@ -255,11 +263,12 @@ def _timed(query: Callable[[], object]) -> list[float]:
     return [sorted(times)[len(times) // 2], max(times)]
 
 
-def measure(devices: int, days: int, limit_s: float) -> dict[str, Any]:
+def measure(devices: int, days: int, limit_s: float, every: int) -> dict[str, Any]:
     """One number of devices, in a process of its own: the last result that it printed."""
-    command = [sys.executable, __file__, "--one", str(devices), "--days", str(days), "--limit-s", str(limit_s)]
+    command = [sys.executable, __file__, "--one", str(devices), "--days", str(days), "--limit-s", str(limit_s),
+               "--every", str(every)]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    latest: dict[str, Any] = {"devices": devices, "days": []}
+    latest: dict[str, Any] = {"devices": devices, "every": every, "days": []}
     assert process.stdout is not None
     try:
         for line in process.stdout:
@@ -276,26 +285,28 @@ def main() -> None:
     arguments.add_argument("--devices", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     arguments.add_argument("--days", type=int, default=30)
     arguments.add_argument("--limit-s", type=float, default=480, help="time of each number of devices")
+    arguments.add_argument("--every", type=int, default=1, help="days between days with traffic of a device")
     arguments.add_argument("--output", type=Path, default=RESULTS, help="file of the result")
     arguments.add_argument("--one", type=int, help=argparse.SUPPRESS)
     options = arguments.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if options.one is not None:
         with tempfile.TemporaryDirectory(prefix="ethogram-scale-") as folder, contextlib.suppress(KeyboardInterrupt):
-            Run(options.one, options.days, options.limit_s, Path(folder)).run()
+            Run(options.one, options.days, options.limit_s, Path(folder), options.every).run()
         return
     result: dict[str, Any] = {"runs": []}
     if options.output.is_file():  # rows of other numbers of devices stay
         earlier = json.loads(options.output.read_text())["runs"]
-        result["runs"] = [run for run in earlier if run["devices"] not in options.devices]
+        again = {(devices, options.every) for devices in options.devices}
+        result["runs"] = [run for run in earlier if (run["devices"], run.get("every", 1)) not in again]
     print("| devices | days | store MiB | counts MiB | peak MiB | reading a day s | judging a day s (judged a day) |")
     print("|---|---|---|---|---|---|---|")
     for devices in options.devices:
         run = machine() | {
             "command": f"benchmarks/serve/scale.py --devices {devices} --days {options.days} "
-                       f"--limit-s {options.limit_s:g}",
-        } | measure(devices, options.days, options.limit_s)  # fmt: skip
-        result["runs"] = sorted([*result["runs"], run], key=lambda each: each["devices"])
+                       f"--limit-s {options.limit_s:g}" + (f" --every {options.every}" if options.every > 1 else ""),
+        } | measure(devices, options.days, options.limit_s, options.every)  # fmt: skip
+        result["runs"] = sorted([*result["runs"], run], key=lambda each: (each["devices"], each.get("every", 1)))
         options.output.parent.mkdir(exist_ok=True, parents=True)
         options.output.write_text(json.dumps(result, indent=1) + "\n")
         if not run["days"]:

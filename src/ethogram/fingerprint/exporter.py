@@ -19,6 +19,7 @@ from ethogram.fingerprint.bound import DEVICES, bound_keys, drop_devices, level,
 from ethogram.fingerprint.count import cap_services, merge_counts, sorted_rows, split_fate
 from ethogram.fingerprint.device import STABLE, DeviceState, EndedWindow, Profile
 from ethogram.fingerprint.gather import count_block
+from ethogram.fingerprint.halves import applies, stable_by_halves
 from ethogram.fingerprint.key import with_service
 from ethogram.schema import COUNTS, FINGERPRINT, TIME, Accounting
 
@@ -318,7 +319,11 @@ class FingerprintExporter:
         """
         states: dict[str, DeviceState] = {}
         stable: set[str] = set()
-        for epoch, device, profile in profiles_of(self._dated(counts), self.settings) if counts.height else ():
+        rows = self._dated(counts)
+        if rows.height and applies(self.settings):
+            stable, left = stable_by_halves(rows, self.settings)
+            rows = rows.filter(pl.col("device").is_in(pl.Series(sorted(left), dtype=pl.String).implode()))
+        for epoch, device, profile in profiles_of(rows, self.settings) if rows.height else ():
             if device not in stable:
                 ended = states.setdefault(device, DeviceState(device)).advance(epoch, profile, self.settings)
                 if any(window.visible and window.status in STABLE for window in ended):
