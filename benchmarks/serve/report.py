@@ -139,9 +139,9 @@ def scale(found: dict[str, Any], pictures: Path) -> list[str]:
     for run in runs:
         last = run["days"][-1]
         rows.append([
-            number(run["devices"]), _activity(run), number(last["day"]), number(last["store_mib"], 1), number(last["facts_mib"], 1),
-            number(run["peak_mib"]), number(last["read_s"], 1), number(last.get("judge_cpu_ms_per_device"), 1),
-            number(last["judge_ms_per_device"], 1),
+            number(run["devices"]), _activity(run), number(last["day"]), number(last["store_mib"], 1),
+            number(last["facts_mib"], 1), number(run["peak_mib"]), number(last["read_s"], 1),
+            number(last.get("judge_cpu_ms_per_device"), 1), number(last["judge_ms_per_device"], 1),
             number(last["judge_day_s"], 1), number(last["judged"]), number(last["compact_s"], 1),
         ])  # fmt: skip
     lines = [
@@ -152,8 +152,9 @@ def scale(found: dict[str, Any], pictures: Path) -> list[str]:
         "all threads. Where the limit of time does not suffice for 30 days, fewer are reached; where it "
         "does not suffice for judging all devices of a day, some are judged, and *judging a day* is the time of one "
         "device times the number of devices. Figures are those of the last day reached.", "",
-        *table(["devices", "each has traffic", "days", "store, MiB", "counts, MiB", "peak memory, MiB", "reading a day, s",
-                "judging a device, CPU ms", "judging a device, ms", "judging a day, s", "judged that day", "compaction, s"], rows), "",
+        *table(["devices", "each has traffic", "days", "store, MiB", "counts, MiB", "peak memory, MiB",
+                "reading a day, s", "judging a device, CPU ms", "judging a device, ms", "judging a day, s",
+                "judged that day", "compaction, s"], rows), "",
     ]  # fmt: skip
     daily = [run for run in runs if run.get("every", 1) == 1]
     if len(daily) > 1:

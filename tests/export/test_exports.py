@@ -13,6 +13,7 @@ from typing import Any
 
 import pydantic
 import pytest
+from sqlalchemy import event
 
 from custom_flow_twin import P, capture
 from ethogram.cli import main
@@ -21,7 +22,7 @@ from ethogram.errors import ConfigurationError
 from ethogram.export import csv_table, ecs, homeassistant, ocsf, prometheus_sd, registry, stix
 from ethogram.export.registry import EXPORTS, ExportData, ExportOptions, load_export
 from ethogram.schema import AlertPass, AlertSighting, ExportedDevice, SinkEvent
-from ethogram.serve.exported import stored_alerts, stored_devices
+from ethogram.serve.exported import DevicesRead, stored_alerts, stored_devices
 from ethogram.serve.store import Store
 from tests.export import ecs_fields
 from tests.serve.store_rows import document, judge, see, sighting
@@ -229,3 +230,30 @@ def test_the_store_of_the_service_is_exported(tmp_path: Path, capsys: pytest.Cap
     assert (alert.severity, alert.text, alert.device) == ("warning", "cam is unusual", devices[0])
     device, raised = map(json.loads, run(capsys, "ecs", "--data", str(tmp_path)).splitlines())
     assert (device["device"]["manufacturer"], raised["event"]["kind"]) == ("Acme", "alert")
+
+
+def test_names_of_all_devices_are_read_at_once(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "store.db") as store:
+        ids = see(store, *(
+            sighting(f"02:00:00:00:00:{n:02x}", addresses=(f"192.168.1.{n}",), host_names=(f"host-{n}",))
+            for n in range(1, 8)
+        ))  # fmt: skip
+        for id_ in ids:
+            judge(store, id_, document("Acme camera"))
+        store.merge(ids[1], ids[0], "admin")
+        for device in stored_devices(store, facts=True):
+            detail = store.device(device.id)
+            assert detail is not None
+            assert device.reason == ("; ".join(detail.history[0].evidence[:3]) or detail.history[0].reason)
+            for kind, values in (("address", device.addresses), ("mac", device.macs), ("hostname", device.host_names)):
+                assert set(values) == {key.value for key in detail.keys if key.kind == kind}
+                assert len(values) == len(set(values))
+        read = DevicesRead(store)
+        before = read()
+        assert read() is before
+        store.label(ids[3], "Front door", "admin")
+        assert [device.name for device in read() if device.id == ids[3]] == ["Front door"]
+        queries: list[str] = []
+        event.listen(store._engine, "before_cursor_execute", lambda *given: queries.append(given[2]))
+        assert len(stored_devices(store, facts=True)) == 6
+        assert len(queries) < 3 * 6  # before: seven for each device

@@ -398,6 +398,46 @@ def test_feedback_moves_with_a_merged_device_and_back_with_its_flows(open_store:
     assert [each.text for each in store.device(two).notes if each.kind == "note"] == ["in the kitchen"]
 
 
+def labels_that_hold(store: Store, id_: str) -> list[str]:
+    return [each.value for each in store.device(id_).labels if each.removed is None]
+
+
+def test_a_label_moves_with_a_merged_device_and_back_with_its_flows(open_store: Open) -> None:
+    store = open_store()
+    one, two = see(store, sighting("10.0.0.2"), sighting("10.0.0.3"))
+    store.label(one, "Hall camera", "ana", kind="camera")
+    store.merge(one, two, "ben")
+    merged = store.device(two)
+    assert (merged.row.name, merged.row.kind, merged.row.pinned) == ("Hall camera", "camera", True)
+    assert merged.history[0].reason == "labelled by ana before the merge"
+    assert labels_that_hold(store, two) == ["Hall camera"]
+    new = store.split(two, ["10.0.0.2"], "ben")
+    assert (store.device(new).row.name, store.device(two).row.name) == ("Hall camera", "10.0.0.3")
+    assert (labels_that_hold(store, new), labels_that_hold(store, two)) == (["Hall camera"], [])
+
+
+def test_of_two_labels_that_of_the_device_that_stays_holds(open_store: Open) -> None:
+    store = open_store()
+    one, two = see(store, sighting("10.0.0.2"), sighting("10.0.0.3"))
+    store.label(one, "Hall camera", "ana")
+    store.label(two, "Kitchen", "ana")
+    store.merge(one, two, "ben")
+    assert (store.device(two).row.name, labels_that_hold(store, two)) == ("Kitchen", ["Kitchen"])
+    new = store.split(two, ["10.0.0.2"], "ben")
+    assert (labels_that_hold(store, new), labels_that_hold(store, two)) == (["Hall camera"], ["Kitchen"])
+    assert store.device(new).row.name == "Hall camera"
+
+
+def test_a_label_that_was_removed_after_a_merge_does_not_come_back(open_store: Open) -> None:
+    store = open_store()
+    one, two = see(store, sighting("10.0.0.2"), sighting("10.0.0.3"))
+    store.label(one, "Hall camera", "ana")
+    store.merge(one, two, "ben")
+    store.remove_label(two, "ana")
+    new = store.split(two, ["10.0.0.2"], "ben")
+    assert (labels_that_hold(store, new), store.device(new).row.name) == ([], "10.0.0.2")
+
+
 def test_a_rejection_moves_with_a_merged_device(open_store: Open) -> None:
     store = open_store()
     one, two = see(store, sighting("10.0.0.2"), sighting("10.0.0.3"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from ethogram.serve.segments import segments_in
 from ethogram.serve.store import Store
 from ethogram.serve.stored_counts import StoredCounts
 
-__all__ = ["event_of_alert", "sink_events", "stored_alerts", "stored_devices", "stored_uses"]
+__all__ = ["DevicesRead", "event_of_alert", "sink_events", "stored_alerts", "stored_devices", "stored_uses"]
 
 PAGE, AT_ONCE, MOST_FLOWS = 1000, 200, 1 << 18
 _COLUMNS = ["device", "remote", "remote_name", "protocol", "service_port", "role", "scope", "initiator", "answered",
@@ -38,27 +38,52 @@ def stored_devices(store: Store, *, facts: bool = False) -> list[ExportedDevice]
     store
         The store.
     facts
-        Also give all their addresses, MACs and host names, which is a query for each device.
+        Also give all their addresses, MACs and host names, and why the statement changed last.
     """
     rows: list[ExportedDevice] = []
     while (part := store.devices(offset=len(rows), limit=PAGE)).rows:
         rows += [ExportedDevice.of_row(row) for row in part.rows]
-    return [_with_facts(store, device) for device in rows] if facts else rows
+    if not facts:
+        return rows
+    named: list[ExportedDevice] = []
+    for start in range(0, len(rows), PAGE):
+        some = rows[start : start + PAGE]
+        about = store.names_and_reasons([device.id for device in some])
+        named += [_with_facts(device, *about[device.id]) for device in some]
+    return named
 
 
-def _with_facts(store: Store, device: ExportedDevice) -> ExportedDevice:
-    detail = store.device(device.id)
-    if detail is None:
-        return device
-    values: dict[str, list[str]] = {"mac": list(device.macs), "address": list(device.addresses), "hostname": []}
-    for key in detail.keys:
-        if key.kind in values and key.value not in values[key.kind]:
-            values[key.kind].append(key.value)
-    reason = detail.history[0].reason if detail.history else ""
-    evidence = detail.history[0].evidence if detail.history else ()
+class DevicesRead:
+    """All devices with their names, read again only when something has changed.
+
+    Parameters
+    ----------
+    store
+        The store.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._mark: tuple[object, ...] | None = None
+        self._devices: list[ExportedDevice] = []
+
+    def __call__(self) -> list[ExportedDevice]:
+        """The devices as they are now."""
+        mark = self.store.mark()
+        if mark != self._mark:
+            self._devices, self._mark = stored_devices(self.store, facts=True), mark
+        return self._devices
+
+
+def _with_facts(
+    device: ExportedDevice, keys: Mapping[str, Sequence[str]], reason: str, evidence: Sequence[str]
+) -> ExportedDevice:  # fmt: skip
+    def all_of(kind: str, first: Sequence[str] = ()) -> tuple[str, ...]:
+        return tuple(dict.fromkeys([*first, *keys.get(kind, ())]))
+
     return replace(
-        device, addresses=tuple(values["address"]), macs=tuple(values["mac"]), host_names=tuple(values["hostname"]),
-        reason="; ".join(evidence[:3]) or reason,
+        device, addresses=all_of("address", device.addresses), macs=all_of("mac", device.macs),
+        host_names=all_of("hostname"), reason="; ".join(evidence[:3]) or reason,
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from ethogram._files import write_bytes
 from ethogram.config.sinks import FileSinkSettings, MqttSettings, SinkSettings, SyslogSettings, WebhookSettings
 from ethogram.errors import EthogramError
 from ethogram.schema import SEVERITIES, EventRow, ServiceHealth, SinkEvent
-from ethogram.serve.exported import sink_events, stored_devices
+from ethogram.serve.exported import DevicesRead, sink_events
 from ethogram.serve.sinks.sink import RefusedEventError, Sink, SinkError
 from ethogram.serve.store import Store
 
@@ -92,6 +92,7 @@ class SinkRunner:
         self._say = say
         self._after: int | None = None
         self._kept: dict[str, Any] = {}
+        self._devices: DevicesRead | None = None
         self._counters: Counter[str] = Counter()
         self._waiting = 0
         self._failures = 0
@@ -140,7 +141,9 @@ class SinkRunner:
             if self._sink is None:
                 self._sink = open_sink(self._settings)
             more = self._send_waiting(store, self._sink)
-            kept = self._sink.sync(lambda: stored_devices(store, facts=True), self._kept)
+            if self._devices is None or self._devices.store is not store:
+                self._devices = DevicesRead(store)
+            kept = self._sink.sync(self._devices, self._kept)
             if kept != self._kept:
                 self._kept = kept
                 self._save()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import Connection, RowMapping, case, delete, insert, select, update
 
@@ -171,7 +172,10 @@ def note(connection: Connection, id_: str, text: str, user: str) -> None:
 
 
 def merge(connection: Connection, id_: str, into: str, user: str) -> None:
-    """Make two devices one: the first goes into the second, with its addresses, facts, history and feedback."""
+    """Make two devices one: the first goes into the second, with its addresses, facts, history, label and feedback.
+
+    If both have a label, that of the second one holds.
+    """
     row, target = _device(connection, id_), _device(connection, into)
     if row["id"] == target["id"]:
         raise UsageError("a device cannot be merged into itself")
@@ -192,6 +196,7 @@ def merge(connection: Connection, id_: str, into: str, user: str) -> None:
         update(device).where(device.c.id == row["id"]).values(merged_into=target["id"], due=None)
     )
     moved = _move_feedback(connection, row["id"], target["id"])
+    came, ended = _move_label(connection, row, target)
     _apply_rejections(connection, target)
     refresh(
         connection, target["id"], first_seen=min(row["first_seen"], target["first_seen"]),
@@ -203,7 +208,7 @@ def merge(connection: Connection, id_: str, into: str, user: str) -> None:
     connection.execute(update(alert).where(of_device).values(device=target["id"], subject=subject))
     connection.execute(delete(mute).where(mute.c.device == row["id"]))
     log_change(connection, user, "merge", target["id"], {
-        "merged": row["id"], "name": row["name"], "feedback": moved,
+        "merged": row["id"], "name": row["name"], "feedback": moved, "labels": came, "ended": ended,
         "flow_names": sorted(key["value"] for key in keys if key["kind"] == "flow")[:MOST_MOVED],
     })  # fmt: skip
 
@@ -216,6 +221,41 @@ def _move_feedback(connection: Connection, source: str, target: str, ids: Sequen
     moved = sorted(connection.execute(query).scalars())
     connection.execute(update(feedback).where(feedback.c.id.in_(moved)).values(device=target))
     return moved
+
+
+def _move_label(connection: Connection, row: RowMapping, target: RowMapping) -> tuple[list[int], list[int]]:
+    """Give the label of a device to the one that it is merged into; if that has one, this one ends.
+
+    Returns the labels that moved, and those that ended.
+    """
+    given = label_of(connection, row["id"])
+    if given is None:
+        return [], []
+    if label_of(connection, target["id"]) is not None:
+        _end_label(connection, row["id"], datetime.now(tz=UTC))
+        return [], [given["id"]]
+    connection.execute(update(label).where(label.c.id == given["id"]).values(device=target["id"]))
+    _history(connection, target, given["value"], f"labelled by {given['user']} before the merge", "label", 1.0)
+    return [given["id"]], []
+
+
+def _return_labels(connection: Connection, id_: str, new: str, details: Sequence[Mapping[str, Any]]) -> None:
+    """Give labels that came with merged devices, and hold still, to the device that has their flows now.
+
+    Of several, the latest one holds. A label that ended with the merge holds again.
+    """
+    came = [each for detail in details for each in detail.get("labels") or ()]
+    ended = [each for detail in details for each in detail.get("ended") or ()]
+    merged = [detail["merged"] for detail in details]
+    connection.execute(update(label).where(
+        label.c.id.in_(came), label.c.device == id_, label.c.removed.is_(None)
+    ).values(device=new))  # fmt: skip
+    connection.execute(
+        update(label).where(label.c.id.in_(ended), label.c.device.in_(merged)).values(device=new, removed=None)
+    )
+    holding = select(label.c.id).where(label.c.device == new, label.c.removed.is_(None)).order_by(label.c.id)
+    earlier = list(connection.execute(holding).scalars())[:-1]
+    connection.execute(update(label).where(label.c.id.in_(earlier)).values(removed=datetime.now(tz=UTC)))
 
 
 def _apply_rejections(connection: Connection, row: RowMapping) -> None:
@@ -237,21 +277,19 @@ def _state_unknown(connection: Connection, id_: str) -> None:
     connection.execute(update(verdict).where(verdict.c.device == id_).values(nothing))
 
 
-def _return_feedback(connection: Connection, id_: str, new: str, flow_names: Set[str]) -> list[int]:
-    """Give what came with merged devices to the device that has their flows now."""
+def _merges_of(connection: Connection, id_: str, flow_names: Set[str]) -> list[Mapping[str, Any]]:
+    """Log entries of the merges that brought only flows of these names to a device."""
     query = select(audit.c.detail).where(audit.c.device == id_, audit.c.action == "merge").order_by(audit.c.id)
-    moved: list[int] = []
-    for detail in connection.execute(query).scalars():
-        names = set(detail.get("flow_names") or ())
-        if names and names <= flow_names:
-            moved += _move_feedback(connection, id_, new, detail.get("feedback") or [])
-    return moved
+    return [
+        detail for detail in connection.execute(query).scalars()
+        if detail.get("flow_names") and set(detail["flow_names"]) <= flow_names
+    ]  # fmt: skip
 
 
 def split(connection: Connection, id_: str, keys: Sequence[str], user: str) -> str:
     """Make a device of some addresses, MACs or names of a device; returns its id.
 
-    Notes, confirmations and rejections that came with a merged device go with its flows; others stay.
+    Label, notes, confirmations and rejections that came with a merged device go with its flows; others stay.
     """
     row = _device(connection, id_)
     stored = connection.execute(select(device_key).where(device_key.c.device == row["id"])).mappings().all()
@@ -276,7 +314,11 @@ def split(connection: Connection, id_: str, keys: Sequence[str], user: str) -> s
         .values(device=new, by_user=True)
     )
     flow_names = {key["value"] for key in moved if key["kind"] == "flow"}
-    returned = _return_feedback(connection, row["id"], new, flow_names)
+    merges = _merges_of(connection, row["id"], flow_names)
+    returned: list[int] = []
+    for detail in merges:
+        returned += _move_feedback(connection, row["id"], new, detail.get("feedback") or [])
+    _return_labels(connection, row["id"], new, merges)
     refresh(connection, new)
     refresh(connection, row["id"], due=row["last_seen"])
     log_change(connection, user, "split", row["id"], {

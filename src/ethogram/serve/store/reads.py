@@ -227,6 +227,37 @@ def detail(connection: Connection, settings: JudgeSettings, id_: str) -> DeviceD
     )  # fmt: skip
 
 
+def names_and_reasons(
+    connection: Connection, ids: Sequence[str]
+) -> dict[str, tuple[dict[str, list[str]], str, tuple[str, ...]]]:  # fmt: skip
+    """Values of the keys of devices by kind, the latest first, and reason and evidence of their latest change."""
+    query = select(device.c.id, device.c.merged_into).where(device.c.merged_into.is_not(None))
+    merged: dict[str, str] = {row.id: row.merged_into for row in connection.execute(query)}
+    members: dict[str, str] = {id_: id_ for id_ in ids}
+    for id_ in merged:
+        root, steps = id_, 0
+        while root in merged and steps <= len(merged):
+            root, steps = merged[root], steps + 1
+        if root in members:
+            members[id_] = root
+    values: dict[str, dict[str, list[str]]] = {id_: {} for id_ in ids}
+    reasons: dict[str, tuple[int, str, tuple[str, ...]]] = {}
+    for part in chunks(list(members)):
+        keys = select(device_key.c.device, device_key.c.kind, device_key.c.value).where(device_key.c.device.in_(part))
+        for id_, kind, value in connection.execute(keys.order_by(desc(device_key.c.last), device_key.c.id)):
+            if id_ in values:
+                values[id_].setdefault(kind, []).append(value)
+        latest = select(func.max(verdict_change.c.id)).where(verdict_change.c.device.in_(part))
+        rows = select(
+            verdict_change.c.id, verdict_change.c.device, verdict_change.c.reason, verdict_change.c.evidence
+        ).where(verdict_change.c.id.in_(latest.group_by(verdict_change.c.device)))
+        for number, id_, reason, evidence in connection.execute(rows):
+            root = members[id_]
+            if root not in reasons or reasons[root][0] < number:
+                reasons[root] = (number, reason, tuple(evidence))
+    return {id_: (values[id_], *reasons.get(id_, (0, "", ()))[1:]) for id_ in ids}
+
+
 def _merged_into(connection: Connection, id_: str) -> list[str]:
     """Devices that were merged into a device, directly or not."""
     merged: list[str] = []

@@ -181,6 +181,18 @@ class Store:
         with self._reading() as connection:
             return reads.detail(connection, self.settings, id_)
 
+    def mark(self) -> tuple[object, ...]:
+        """Differs from an earlier mark whenever devices, their names or statements may have changed."""
+        with self._reading() as connection:
+            return reads.overview_key(connection)
+
+    def names_and_reasons(
+        self, ids: Sequence[str]
+    ) -> dict[str, tuple[dict[str, list[str]], str, tuple[str, ...]]]:  # fmt: skip
+        """Of devices by id: their MACs, addresses and names by kind, and why the statement changed last."""
+        with self._reading() as connection:
+            return reads.names_and_reasons(connection, ids)
+
     def changes(
         self, *, offset: int = 0, limit: int = 100, since: datetime | None = None
     ) -> tuple[VerdictChange, ...]:  # fmt: skip
