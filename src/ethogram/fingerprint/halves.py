@@ -55,7 +55,7 @@ def stable_by_halves(rows: pl.DataFrame, settings: ExporterSettings) -> tuple[se
     undecided = epochs.filter(~pl.col("device").is_in(left.implode()))
     ranked = flows.join(undecided.select("device", "epoch", "rank"), on=["device", "epoch"])
     stable: set[str] = set()
-    for n in range(2, int(devices["n"].max() or 0) + 1, 2):  # type: ignore[call-overload]
+    for n in range(2, int(devices["n"].max() or 0) + 1, 2):
         ranked = ranked.filter(~pl.col("device").is_in(pl.Series(list(stable), dtype=pl.String).implode()))
         whole = ranked.group_by("device").agg(n=pl.col("rank").max() + 1).filter(pl.col("n") >= n)
         if n >= settings.min_epochs and whole.height:
