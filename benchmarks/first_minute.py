@@ -18,9 +18,9 @@ import polars as pl
 from ethogram._matplotlib import Figure
 from ethogram.bench.ladder.benchmark import LadderBenchmark
 from ethogram.bench.ladder.measure import LEVELS, SOURCES, figures, platform_figures
-from ethogram.bench.report.tables import table_lines
 from ethogram.corpora.card import cards
 from ethogram.identify import metrics
+from ethogram.report.tables import table_lines
 
 PAGE = Path(__file__).parent.parent / "docs" / "results" / "first-minute.md"
 GOALS = {

@@ -29,10 +29,10 @@ from ethogram.bench.counts.benchmark import CountBenchmark
 from ethogram.bench.ladder.benchmark import LadderBenchmark
 from ethogram.bench.ladder.items import CONDITIONS, Truth, ladder_task
 from ethogram.bench.ladder.measure import SILENT, LadderMeasurement
-from ethogram.bench.report.tables import table_lines
 from ethogram.config import JudgeSettings
 from ethogram.corpora.card import cards
 from ethogram.fingerprint.count import merge_counts
+from ethogram.report.tables import table_lines
 from ethogram.schema import COUNT_KEYS, ITEM, ITEM_COUNTS, LadderVerdict, Windows
 from ethogram.serve.hysteresis import Stated, decide
 

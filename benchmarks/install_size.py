@@ -16,7 +16,7 @@ from pathlib import Path
 
 import orjson
 
-from ethogram.bench.report.tables import table_lines
+from ethogram.report.tables import table_lines
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "explanation" / "dependencies.md"

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from own_library import NETWORKS, Network, benchmark, first_windows
 
 from ethogram.bench.counts.items import Items
-from ethogram.bench.report.tables import table_lines
 from ethogram.identify.library import Library
 from ethogram.identify.verdict import VerdictModel
 from ethogram.pipeline.contradiction import AHEAD, MOST_LOST, limit_of
 from ethogram.pipeline.library import by_source, devices_of, open_library
 from ethogram.pipeline.verdicts import build, settings_for
+from ethogram.report.tables import table_lines
 
 ENROLLED = (1, 2, 5)
 MOST = 300

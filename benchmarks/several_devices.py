@@ -19,11 +19,11 @@ import polars as pl
 from ethogram.bench.ladder.benchmark import LadderBenchmark
 from ethogram.bench.ladder.items import CONDITIONS, LadderItems
 from ethogram.bench.ladder.measure import LadderMeasurement, same_kind
-from ethogram.bench.report.tables import table_lines
 from ethogram.corpora.card import cards
 from ethogram.fingerprint.count import merge_counts
 from ethogram.knowledge.evidence import collect_evidence
 from ethogram.pipeline.several import LEAST_PRESENCE, LEAST_VENDORS, MOST_BREADTH, cloud_vendors
+from ethogram.report.tables import table_lines
 from ethogram.schema import COUNT_KEYS, LadderEvidence, LadderVerdict, Windows
 
 PAGE = Path(__file__).parent.parent / "docs" / "results" / "several-devices.md"

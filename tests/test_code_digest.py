@@ -6,13 +6,13 @@ import pytest
 
 from ethogram._code_digest import code_digest, code_text, imported_modules
 from ethogram.bench.counts.benchmark import CountBenchmark
-from ethogram.bench.encoders.interface import ADAPTERS
 from ethogram.bench.flows.benchmark import FlowBenchmark
 from ethogram.bench.flows.encoders import encoder_code
 from ethogram.bench.flows.task import flow_methods
 from ethogram.bench.fused.benchmark import FusedBenchmark
 from ethogram.bench.groups.benchmark import GroupBenchmark
 from ethogram.corpora import custom_flows, load
+from ethogram.third_party_encoders.interface import ADAPTERS
 
 BENCHMARKS = (CountBenchmark, FusedBenchmark, FlowBenchmark, GroupBenchmark)
 
@@ -80,7 +80,7 @@ def test_imported_modules_are_those_of_the_same_room_and_indirect_ones() -> None
     modules = imported_modules("ethogram.representation.fields")
     assert {"ethogram.representation.fields", "ethogram.representation.network"} < set(modules)
     assert all(name.startswith("ethogram.representation.") for name in modules)
-    assert "ethogram.bench.encoders.masked" in imported_modules(ADAPTERS["yatc-small"].module)
+    assert "ethogram.third_party_encoders.masked" in imported_modules(ADAPTERS["yatc-small"].module)
 
 
 def test_every_method_on_flows_has_a_digest_of_its_encoder() -> None:

@@ -10,7 +10,7 @@ import sys
 def test_a_home_that_cannot_be_written_is_not_talked_about() -> None:
     code = (
         "import logging\n"
-        "import ethogram.fingerprint.plots, ethogram.representation.plots, ethogram.bench.report.plots_style\n"
+        "import ethogram.fingerprint.plots, ethogram.representation.plots, ethogram.report.plots_style\n"
         "assert logging.getLogger('matplotlib').level == logging.NOTSET\n"
     )
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "MPL"))}

@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 import torch
 from torch.nn import functional
 
-from ethogram.bench.encoders import adapter, bert
 from ethogram.schema.packet_flows import PacketFlows
+from ethogram.third_party_encoders import adapter, bert
 
 
 def naive(encoder: bert.BertEncoder, flows: PacketFlows, rows: np.ndarray, batch: int = 16) -> np.ndarray:

@@ -11,12 +11,12 @@ from ethogram.bench.ladder.fit import Example, fit_weights
 from ethogram.bench.ladder.items import CONDITIONS, Truth
 from ethogram.bench.ladder.measure import LEVELS, SOURCES, figures, platform_figures
 from ethogram.bench.ladder.task import ladder_methods, ladder_tasks
-from ethogram.bench.report.ladder_pages import write_ladder_report
 from ethogram.bench.suite import applicable, every_method, every_task
 from ethogram.corpora.card import cards
 from ethogram.corpora.platforms import platform_rows
 from ethogram.identify.ladder import PLATFORM_PRIORS, Ladder
 from ethogram.knowledge.tables import Knowledge
+from ethogram.report.ladder_pages import write_ladder_report
 from ethogram.schema import LadderEvidence, LadderTerm
 
 

@@ -14,13 +14,13 @@ from ethogram.bench.counts.benchmark import CountBenchmark
 from ethogram.bench.counts.items import TaskData
 from ethogram.bench.counts.perturb import sampled, with_stray, without_flows
 from ethogram.bench.counts.task import CountMethod, CountTask, count_methods
-from ethogram.bench.report.tables import task_table
-from ethogram.bench.report.write import current
 from ethogram.bench.row import ROW_FORMAT, rows
 from ethogram.cli import main
 from ethogram.config import CountSettings
 from ethogram.corpora.card import cards
 from ethogram.errors import ConfigurationError
+from ethogram.report.tables import task_table
+from ethogram.report.write import current
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from ethogram.bench.encoders import adapter
-from ethogram.bench.encoders.bigrams import SPECIAL, Vocabulary
-from ethogram.bench.encoders.checkpoint import read_checkpoint
-from ethogram.bench.encoders.interface import ADAPTERS, expected
-from ethogram.bench.encoders.pretraining import PretrainingSettings
 from ethogram.bench.flows.task import flow_methods, flow_tasks
 from ethogram.errors import LibraryError
+from ethogram.third_party_encoders import adapter
+from ethogram.third_party_encoders.bigrams import SPECIAL, Vocabulary
+from ethogram.third_party_encoders.checkpoint import read_checkpoint
+from ethogram.third_party_encoders.interface import ADAPTERS, expected
+from ethogram.third_party_encoders.pretraining import PretrainingSettings
 from packet_flows_made import drawn
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "howto" / "pretrained-encoders.md").read_text("utf-8")
@@ -109,7 +109,7 @@ def test_rejected_files_raise_the_documented_messages(tmp_path) -> None:
 
 def test_pretraining_example_runs(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (program,) = re.findall(r"```python\n(from ethogram.bench.encoders.pretraining.*?)```", PAGE, re.DOTALL)
+    (program,) = re.findall(r"```python\n(from ethogram.third_party_encoders.pretraining.*?)```", PAGE, re.DOTALL)
     quick = program.replace("steps=600", "steps=1, batch=2, widths={'layers': 1, 'hidden': 8, 'heads': 1}")
     names = {"packets": drawn(4, most=2), "Path": Path, "adapter": adapter}
     exec(compile(quick, "pretrained-encoders.md", "exec"), names)

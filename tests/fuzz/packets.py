@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from ethogram.bench.encoders.bursts import TOKENS, bursts_of
-from ethogram.bench.encoders.nprint import BITS, bits_of
 from ethogram.config import CaptureSettings, CustomFlowSettings, PacketFlowSettings
 from ethogram.io.capture import open_capture
 from ethogram.meter.custom import CustomFlowBatch, CustomMeter
 from ethogram.pipeline.packet_files import PacketFile, load_packets, written_beside
 from ethogram.schema import CustomFlows, PacketFlows
+from ethogram.third_party_encoders.bursts import TOKENS, bursts_of
+from ethogram.third_party_encoders.nprint import BITS, bits_of
 
 from .captures import pcaps
 from .harness import INTERPRETED, Target, allowed, bounded, scratch, written

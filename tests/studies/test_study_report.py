@@ -11,8 +11,8 @@ import pytest
 
 from bench import flow_rows_made as made
 from ethogram.bench.counts.task import count_methods, count_tasks
-from ethogram.bench.report.flow_rows import FlowRow, flow_rows
 from ethogram.identify.metrics import seed_interval
+from ethogram.report.flow_rows import FlowRow, flow_rows
 from studies.__main__ import main
 from studies.claims import claim_lines, claims
 from studies.contrasts import contrast

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ethogram.bench.encoders.bursts import bursts_of
-from ethogram.bench.encoders.nprint import bits_of
 from ethogram.config import CaptureSettings, CustomFlowSettings, FlowSettings, PacketFlowSettings
 from ethogram.errors import InputError
 from ethogram.pipeline.read_options import ReadOptions
 from ethogram.pipeline.vectors import collect_pairs, collect_vectors, read_vectors
 from ethogram.representation.vector import expand
 from ethogram.schema import PacketFlows
+from ethogram.third_party_encoders.bursts import bursts_of
+from ethogram.third_party_encoders.nprint import bits_of
 
 pytestmark = [pytest.mark.wire, pytest.mark.filterwarnings("ignore::ethogram.errors.EthogramWarning")]
 

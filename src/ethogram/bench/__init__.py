@@ -11,7 +11,20 @@ from ethogram._lazy import lazy_names
 
 if TYPE_CHECKING:
     from ethogram.bench.parallel import MAX_JOBS, run_parallel, worker_count
-    from ethogram.bench.report import (
+    from ethogram.bench.row import Row, read_rows
+    from ethogram.bench.splits import by_model, by_network, chronological
+    from ethogram.bench.suite import Suite, applicable, every_method, every_task, rows_of_tasks
+    from ethogram.corpora.card import Card, cards
+    from ethogram.identify.metrics import (
+        accuracy,
+        area_under_roc,
+        bootstrap_interval,
+        calibration_error,
+        macro_f1,
+        seed_interval,
+    )
+    from ethogram.identify.split import FlowDays, Split
+    from ethogram.report import (
         COLOURS,
         DASHES,
         EXPERIMENTS,
@@ -32,24 +45,10 @@ if TYPE_CHECKING:
         picture_lines,
         quantity_text,
         ranked,
-        rows_of_tasks,
         save_figure,
         values_of,
         write_report,
     )
-    from ethogram.bench.row import Row, read_rows
-    from ethogram.bench.splits import by_model, by_network, chronological
-    from ethogram.bench.suite import Suite, applicable, every_method, every_task
-    from ethogram.corpora.card import Card, cards
-    from ethogram.identify.metrics import (
-        accuracy,
-        area_under_roc,
-        bootstrap_interval,
-        calibration_error,
-        macro_f1,
-        seed_interval,
-    )
-    from ethogram.identify.split import FlowDays, Split
 
 __all__ = [
     "COLOURS",
@@ -102,7 +101,7 @@ __all__ = [
 
 _MODULES = {
     **dict.fromkeys(("Card", "cards"), "ethogram.corpora.card"),
-    **dict.fromkeys(("Suite", "applicable", "every_method", "every_task"), "ethogram.bench.suite"),
+    **dict.fromkeys(("Suite", "applicable", "every_method", "every_task", "rows_of_tasks"), "ethogram.bench.suite"),
     **dict.fromkeys(("MAX_JOBS", "run_parallel", "worker_count"), "ethogram.bench.parallel"),
     **dict.fromkeys(("Row", "read_rows"), "ethogram.bench.row"),
     **dict.fromkeys(("FlowDays", "Split"), "ethogram.identify.split"),
@@ -117,10 +116,10 @@ _MODULES = {
         (
             "COLOURS", "DASHES", "EXPERIMENTS", "FIGURE_TITLES", "FlowRow", "MAP_COLOURS", "MARKERS", "Plots",
             "RAW_METHODS", "Sections", "best_of", "cost_plot", "default_of", "figure_text", "interval_of",
-            "is_report", "method_name", "picture_lines", "quantity_text", "ranked", "rows_of_tasks",
+            "is_report", "method_name", "picture_lines", "quantity_text", "ranked",
             "save_figure", "values_of", "write_report",
         ),
-        "ethogram.bench.report",
+        "ethogram.report",
     ),
 }  # fmt: skip
 __getattr__, __dir__ = lazy_names(__name__, _MODULES)

@@ -21,7 +21,7 @@ from ethogram.bench.ladder.task import LadderTask
 from ethogram.bench.options import BenchmarkOptions
 from ethogram.bench.row import Row, rows
 
-__all__ = ["Suite", "applicable", "every_method", "every_task"]
+__all__ = ["Suite", "applicable", "every_method", "every_task", "rows_of_tasks"]
 
 TASKS: tuple[type[TaskDefinition], ...] = (CountTask, FlowTask, FusedTask, GroupTask, LadderTask)
 """Class of tasks of each kind; its ``METHOD`` is the class of methods."""
@@ -52,6 +52,20 @@ def every_method(folder: Path | None = None) -> dict[str, Any]:
 def applicable(task: Any, method: Any) -> bool:
     """Whether a task runs a method; False if their kinds differ."""
     return isinstance(method, task.METHOD) and bool(task.runs(method))
+
+
+def rows_of_tasks(rows: Sequence[Row], tasks: Mapping[str, Any], methods: Mapping[str, Any]) -> list[Row]:
+    """Rows that a report can show: of unknown tasks, and of known ones as they are defined now.
+
+    Parameters
+    ----------
+    rows
+        Rows of any tasks.
+    tasks, methods
+        Known definitions. Rows of an earlier definition of a task, or of a method that it no longer runs, are left out.
+    """
+    pairs = {(t.name, m.name, t.digest) for t in tasks.values() for m in methods.values() if applicable(t, m)}
+    return [r for r in rows if r["task"] not in tasks or (r["task"], r["method"], r["task_digest"]) in pairs]
 
 
 @dataclass

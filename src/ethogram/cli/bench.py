@@ -253,7 +253,7 @@ def _report(
     out
         Folder of the pages; one that holds other files is refused unless ``force``.
     tasks, methods
-        Known definitions; see :func:`ethogram.bench.report.rows_of_tasks`.
+        Known definitions; see :func:`ethogram.bench.suite.rows_of_tasks`.
     jobs
         Processes; 0: one per core, at most four.
     force
@@ -264,11 +264,12 @@ def _report(
     need("a report", "matplotlib")
     from ethogram._files import require_ours
     from ethogram.bench.parallel import MAX_JOBS
-    from ethogram.bench.report import is_report, rows_of_tasks, write_report
     from ethogram.bench.row import read_rows
+    from ethogram.bench.suite import rows_of_tasks
     from ethogram.cli.outputs import check_folder
     from ethogram.cli.terminal import say
     from ethogram.errors import UsageError
+    from ethogram.report import is_report, write_report
 
     if not files:
         raise UsageError("no file of rows given: ethogram bench report ROWS.jsonl -o FOLDER")

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ethogram.bench.encoders.interface import PacketEncoder, adapter
 from ethogram.bench.flows.ready_encoder import ReadyEncoder
 from ethogram.bench.flows.split import Rows
 from ethogram.bench.flows.task import FlowMethod
 from ethogram.corpora.custom_flows import CorpusFlows
 from ethogram.errors import EthogramError, LibraryError, UsageError
 from ethogram.schema import PacketFlows
+from ethogram.third_party_encoders.interface import PacketEncoder, adapter
 
 __all__ = ["adapted_encoder"]
 
@@ -75,7 +75,7 @@ def _pretrained(
     tell: Callable[[str], None],
 ) -> PacketEncoder:  # fmt: skip
     try:
-        from ethogram.bench.encoders.pretraining import (
+        from ethogram.third_party_encoders.pretraining import (
             PretrainingSettings,
             Step,
             load_packets,

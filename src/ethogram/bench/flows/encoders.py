@@ -24,7 +24,6 @@ import ethogram.representation.vector
 import ethogram.representation.views
 from ethogram._code_digest import CodePart, code_digest, imported_modules
 from ethogram._files import file_lock
-from ethogram.bench.encoders.interface import PRETRAINING
 from ethogram.bench.flows.cache import Embedded, read_embedded, write_embedded
 from ethogram.bench.flows.memory import Peak
 from ethogram.bench.flows.ready_encoder import ReadyEncoder
@@ -44,6 +43,7 @@ from ethogram.representation.needs import need
 from ethogram.representation.vector import expand
 from ethogram.representation.views import view_of
 from ethogram.schema import CustomFlows
+from ethogram.third_party_encoders.interface import PRETRAINING
 
 __all__ = ["Encoders", "encoder_code"]
 

@@ -15,10 +15,10 @@ import orjson
 from pydantic import Field, model_validator
 
 from ethogram.bench.definitions import Kind, MethodDefinition, TaskDefinition
-from ethogram.bench.encoders.interface import adapter_kind
 from ethogram.config import EncoderSettings, ProbeSettings, Settings, TrainingSettings
 from ethogram.representation.kinds import EncoderKind, kind_of
 from ethogram.representation.views import view_of
+from ethogram.third_party_encoders.interface import adapter_kind
 
 __all__ = ["Caps", "FlowMethod", "FlowTask", "Part", "flow_methods", "flow_tasks"]
 
