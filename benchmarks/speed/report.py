@@ -93,11 +93,14 @@ def startup_rows() -> list[tuple[str, ...]]:
     """Short commands, warm."""
     results = read("startup")
     bare = results["commands"]["bare imports"]["cpu_s"]
+    names = {"identify small.pcap": "`ethogram identify small.pcap`", "doctor": "`ethogram doctor`",
+             "identify home-day": "`ethogram identify` of a home's day (7 captures)",
+             "identify(home-day)": "`ethogram.identify` of a home's day, second call"}  # fmt: skip
     return [
-        (f"`ethogram {name}`, warm", "< 2 s of CPU", f"{row['cpu_s']:.2f} s of CPU, median {row['median_s']:.2f} s",
+        (f"{names[name]}, warm", "< 2 s of CPU", f"{row['cpu_s']:.2f} s of CPU, median {row['median_s']:.2f} s",
          times(None, row["cpu_s"]), f"importing NumPy, Polars, PyArrow, Numba and Typer alone: {bare:.2f} s",
          said(row["cpu_s"] < 2), f"{results['load']:.1f}", "startup.py")
-        for name, row in results["commands"].items() if name in {"identify small.pcap", "doctor"}
+        for name, row in results["commands"].items() if name in names
     ]  # fmt: skip
 
 
