@@ -90,10 +90,14 @@ def test_platforms_are_fitted_on_what_is_known_of_them() -> None:
     tuya = LadderTerm("platform", "tuya", "name platform", 1.0)
     item = LadderEvidence([steam, tuya], base_kinds={"plug": 1.0})
     truth = Truth("x", "", "plug", {"steam": False, "tuya": True})
-    weights = fit_weights([Example(item, truth)] * 20, lambda a, b: a == b)
+    weights = fit_weights([Example(item, truth, site=str(i)) for i in range(20)], lambda a, b: a == b)
     assert weights.platform["port platform"] < PLATFORM_PRIORS["port platform"]
     decision = Ladder(weights).decide([item])[0]
     assert decision.platforms["steam"] < 0.5 < decision.platforms["tuya"]
+    crowded = fit_weights([Example(item, truth, site="one")] * 20, lambda a, b: a == b)
+    alone = fit_weights([Example(item, truth, site="one")], lambda a, b: a == b)
+    assert crowded.platform == pytest.approx(alone.platform), "devices of one site share one vote"
+    assert alone.platform["port platform"] > weights.platform["port platform"]
     figures = platform_figures(pl.DataFrame({
         "network": ["a", "b"], "model": ["x", "x"], "p": [0.9, 0.1], "shown": [True, False], "sure": [True, False],
         "right": [True, False],

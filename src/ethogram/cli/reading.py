@@ -22,12 +22,13 @@ def show_log(log: RunLog, *, summary: bool = True) -> None:
     log
         Of the run.
     summary
-        False where standard output is for programs: then only the methods used are shown, since they change results.
+        False where standard output is for programs: then only notices and the methods used are shown, since both bear
+        on the results.
     """
     if is_verbose() and log.details:
         report(*log.details)
-    elif summary:
-        report(log.summary, *log.notices)
+    else:
+        report(*([log.summary] if summary else []), *log.notices)
     report(*log.messages)
 
 

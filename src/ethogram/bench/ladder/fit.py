@@ -12,6 +12,7 @@ same devices: at :data:`SHOWN_COST` for what is shown as probable, at :data:`SUR
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -67,11 +68,23 @@ SameVendor = Callable[[str, str], bool]
 
 @dataclass(frozen=True)
 class Example:
-    """Evidence about a device whose truth is known."""
+    """Evidence about a device whose truth is known.
+
+    Parameters
+    ----------
+    evidence, truth
+        What is at hand about the device, and what it is.
+    weight
+        Of the device in the fit.
+    site
+        Where it was recorded. Claims of one platform by the same evidence at one site hold or fail together, so that
+        they count as one.
+    """
 
     evidence: LadderEvidence
     truth: Truth
     weight: float = 1.0
+    site: str = ""
 
 
 def fit_weights(examples: Sequence[Example], same: SameVendor) -> LadderWeights:
@@ -148,16 +161,22 @@ def _fit_kinds(sets: Sequence[tuple[Floats, int | None, Floats, float]], precisi
 
 
 def _fit_platforms(examples: Sequence[Example], precision: float) -> Floats:
-    """Weights of a logistic regression over the platforms whose truth is known."""
+    """Weights of a logistic regression over the platforms whose truth is known.
+
+    Claims of one platform by the same evidence at one site share one vote: all devices of a scanned network answer on
+    the scanner's port, and all devices of one app use its cloud.
+    """
     means = vector({}, PLATFORM_PRIORS)
-    features, holds, counts = [np.zeros((0, len(PLATFORM_PRIORS)))], [], []
+    features, holds, claims = [np.zeros((0, len(PLATFORM_PRIORS)))], [], []
     for example in examples:
         platforms, rows = platform_features(example.evidence)
         known = [i for i, platform in enumerate(platforms) if platform in example.truth.platforms]
         features.append(rows[known])
         holds += [example.truth.platforms[platforms[i]] for i in known]
-        counts += [example.weight] * len(known)
-    table, true, weight = np.concatenate(features), np.array(holds, dtype=float), np.array(counts)
+        claims += [(example.site, platforms[i], *rows[i].tolist()) for i in known]
+    together = Counter(claims)
+    table, true = np.concatenate(features), np.array(holds, dtype=float)
+    weight = np.array([1.0 / together[claim] for claim in claims])
 
     def loss(weights: Floats) -> tuple[float, Floats]:
         difference, logits = weights - means, table @ weights

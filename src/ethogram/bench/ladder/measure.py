@@ -265,7 +265,8 @@ def fit_on(measurement: LadderMeasurement, sites: Sequence[str], left_out: Seque
         for condition in CONDITIONS:
             _, evidence = measurement.evidence(tested, library, condition)
             examples += [
-                Example(item, items.truth[i], 1 / len(CONDITIONS)) for i, item in zip(tested, evidence, strict=True)
+                Example(item, items.truth[i], 1 / len(CONDITIONS), site)
+                for i, item in zip(tested, evidence, strict=True)
             ]
     weights = fit_weights(examples, measurement.same_vendor)
     judge = LadderJudge(LadderLibrary(), measurement.knowledge, weights)
