@@ -42,6 +42,7 @@ from ethogram.pipeline.enrol import EnrolOptions
 from ethogram.pipeline.identify import IdentifyOptions
 from ethogram.pipeline.libraries import open_libraries
 from ethogram.pipeline.library import OpenLibrary, open_library
+from ethogram.pipeline.pseudonymise import Pseudonymiser
 from ethogram.pipeline.read_options import ReadOptions, flow_settings, read_options
 from ethogram.pipeline.run_log import RunLog, run_log
 from ethogram.pipeline.unknown_groups import UnknownGroups
@@ -79,6 +80,7 @@ def read_flows(
     time_zone: str = "UTC",
     time_from: Time = None,
     time_to: Time = None,
+    pseudonymise: str | Path | None = None,
     strict: bool = False,
     on_progress: OnProgress = None,
 ) -> FlowTable:
@@ -111,6 +113,8 @@ def read_flows(
         Settings of the flow stages.
     time_from, time_to
         Only flows that start in this span, ``time_to`` excluded.
+    pseudonymise
+        File with a key (``ethogram new-key``): addresses, MACs and names are replaced by keyed pseudonyms.
     strict
         Raise at the first record or field that cannot be read.
     on_progress
@@ -144,6 +148,7 @@ def read_flows(
             idle_timeout_s=parse_duration(idle_timeout, "idle_timeout"),
             active_timeout_s=parse_duration(active_timeout, "active_timeout"),
         ),
+        pseudonymiser=None if pseudonymise is None else Pseudonymiser.load(pseudonymise),
     )  # fmt: skip
     with as_paths(inputs) as paths:
         run = open_flows(paths, options, format=input_format, mapping=_path(mapping), on_progress=on_progress)
@@ -180,6 +185,7 @@ def fingerprint(
     local: Sequence[str] | None = None,
     time_from: Time = None,
     time_to: Time = None,
+    pseudonymise: str | Path | None = None,
     on_progress: OnProgress = None,
 ) -> Fingerprints:
     """Export service-level fingerprints of flows, as ``ethogram fingerprint`` does (arXiv 2512.16348).
@@ -206,7 +212,8 @@ def fingerprint(
         Learn service ports from this input: those that a device uses on this many days; 0: no.
     other_protocols, keep_probes
         Also count protocols other than TCP and UDP, and inbound flows without an answer.
-    devices, devices_only, names, names_mapping, dns_log, time_zone, local, time_from, time_to, on_progress
+    devices, devices_only, names, names_mapping, dns_log, time_zone, local, time_from, time_to,
+    pseudonymise, on_progress
         As for :func:`read_flows`.
     """
     from ethogram.pipeline.fingerprints import fingerprint as export
@@ -223,7 +230,7 @@ def fingerprint(
     )
     reading = _reading(
         devices, local, time_from, time_to, devices_only=devices_only, names=names, names_mapping=names_mapping,
-        dns_log=dns_log, time_zone=time_zone,
+        dns_log=dns_log, time_zone=time_zone, pseudonymise=pseudonymise,
     )  # fmt: skip
     with as_paths(inputs) as paths:
         run = export(paths, settings, counting, reading, learn_days=learn_ports, on_progress=on_progress)
@@ -249,6 +256,7 @@ def enrol(
     local: Sequence[str] | None = None,
     time_from: Time = None,
     time_to: Time = None,
+    pseudonymise: str | Path | None = None,
     on_progress: OnProgress = None,
 ) -> OpenLibrary:
     """Enrol labelled devices into a library, as ``ethogram enrol`` does.
@@ -268,7 +276,8 @@ def enrol(
         Provenance.
     encoder, flows
         Encoder for single flows (None: the bundled one), and whether to embed single flows of captures at all.
-    devices, devices_only, names, names_mapping, dns_log, time_zone, local, time_from, time_to, on_progress
+    devices, devices_only, names, names_mapping, dns_log, time_zone, local, time_from, time_to,
+    pseudonymise, on_progress
         As for :func:`read_flows`.
 
     Returns
@@ -284,7 +293,7 @@ def enrol(
     base = None if extend is None else _known(extend)
     reading = _reading(
         devices, local, time_from, time_to, devices_only=devices_only, names=names, names_mapping=names_mapping,
-        dns_log=dns_log, time_zone=time_zone,
+        dns_log=dns_log, time_zone=time_zone, pseudonymise=pseudonymise,
     )  # fmt: skip
     with as_paths(inputs) as paths:
         run = enrol_inputs(
@@ -317,6 +326,7 @@ def identify(
     local: Sequence[str] | None = None,
     time_from: Time = None,
     time_to: Time = None,
+    pseudonymise: str | Path | None = None,
     on_progress: OnProgress = None,
 ) -> Inventory:
     """Identify the device behind each address, as ``ethogram identify`` does.
@@ -346,7 +356,8 @@ def identify(
         Also use what devices say of themselves: MAC, DHCP, multicast DNS, host names.
     knowledge
         File of rows that add to the knowledge pack, or replace rows of it.
-    devices, devices_only, names, names_mapping, dns_log, time_zone, local, time_from, time_to, on_progress
+    devices, devices_only, names, names_mapping, dns_log, time_zone, local, time_from, time_to,
+    pseudonymise, on_progress
         As for :func:`read_flows`.
 
     Examples
@@ -362,7 +373,7 @@ def identify(
     )  # fmt: skip
     reading = _reading(
         devices, local, time_from, time_to, devices_only=devices_only, names=names, names_mapping=names_mapping,
-        dns_log=dns_log, time_zone=time_zone, identity=identity,
+        dns_log=dns_log, time_zone=time_zone, identity=identity, pseudonymise=pseudonymise,
     )  # fmt: skip
     with as_paths(inputs) as paths:
         given = [] if labels is None else as_labels(labels)
@@ -390,6 +401,7 @@ def export(
     local: Sequence[str] | None = None,
     time_from: Time = None,
     time_to: Time = None,
+    pseudonymise: str | Path | None = None,
     on_progress: OnProgress = None,
 ) -> ExportedFiles:
     """Give the devices of inputs in the format of another tool, as ``ethogram export`` does.
@@ -408,7 +420,8 @@ def export(
         ``mud``: where the files will be served; their names follow.
     port
         ``prometheus-sd``: port of the targets; 0: none.
-    devices, devices_only, names, names_mapping, dns_log, time_zone, identity, local, time_from, time_to, on_progress
+    devices, devices_only, names, names_mapping, dns_log, time_zone, identity, local, time_from, time_to,
+    pseudonymise, on_progress
         As for :func:`read_flows`.
 
     Returns
@@ -440,7 +453,7 @@ def export(
     options = ExportOptions(mud_url=check_mud_url(mud_url), port=port)
     reading = _reading(
         devices, local, time_from, time_to, devices_only=devices_only, names=names, names_mapping=names_mapping,
-        dns_log=dns_log, time_zone=time_zone, identity=identity,
+        dns_log=dns_log, time_zone=time_zone, identity=identity, pseudonymise=pseudonymise,
     )  # fmt: skip
     wanted = [device] if isinstance(device, str) else device or ()
     with as_paths(inputs) as paths:
@@ -499,6 +512,7 @@ def unknown(
     local: Sequence[str] | None = None,
     time_from: Time = None,
     time_to: Time = None,
+    pseudonymise: str | Path | None = None,
     on_progress: OnProgress = None,
 ) -> UnknownGroups:
     """Group the devices that are unknown, each group one product, as ``ethogram unknown`` does.
@@ -509,7 +523,8 @@ def unknown(
         As for :func:`identify`.
     library
         Known devices, or several libraries, as for :func:`identify`; None: no device is known, and all are grouped.
-    devices, devices_only, names, names_mapping, dns_log, time_zone, local, time_from, time_to, on_progress
+    devices, devices_only, names, names_mapping, dns_log, time_zone, local, time_from, time_to,
+    pseudonymise, on_progress
         As for :func:`read_flows`.
     """
     from ethogram.pipeline.unknown import unknown as group_unknown
@@ -519,7 +534,7 @@ def unknown(
     )
     reading = _reading(
         devices, local, time_from, time_to, devices_only=devices_only, names=names, names_mapping=names_mapping,
-        dns_log=dns_log, time_zone=time_zone, identity=identity,
+        dns_log=dns_log, time_zone=time_zone, identity=identity, pseudonymise=pseudonymise,
     )  # fmt: skip
     with as_paths(inputs) as paths:
         known = None if library is None else _all_known(library)
@@ -546,6 +561,7 @@ def changes(
     local: Sequence[str] | None = None,
     time_from: Time = None,
     time_to: Time = None,
+    pseudonymise: str | Path | None = None,
     on_progress: OnProgress = None,
 ) -> NetworkChanges:
     """Say what changed on a network, as ``ethogram changes`` does.
@@ -565,7 +581,8 @@ def changes(
         Also list differences that are probably chance (``--all`` on the command line).
     knowledge
         File of rows that add to the knowledge pack.
-    devices, devices_only, names, names_mapping, dns_log, time_zone, identity, local, time_from, time_to, on_progress
+    devices, devices_only, names, names_mapping, dns_log, time_zone, identity, local, time_from, time_to,
+    pseudonymise, on_progress
         As for :func:`read_flows`.
 
     Raises
@@ -585,7 +602,7 @@ def changes(
 
     reading = _reading(
         devices, local, time_from, time_to, devices_only=devices_only, names=names, names_mapping=names_mapping,
-        dns_log=dns_log, time_zone=time_zone, identity=identity,
+        dns_log=dns_log, time_zone=time_zone, identity=identity, pseudonymise=pseudonymise,
     )  # fmt: skip
     span = None if since is None else timedelta(seconds=parse_epoch(since, "since"))
 
@@ -620,6 +637,7 @@ def monitor(
     local: Sequence[str] | None = None,
     time_from: Time = None,
     time_to: Time = None,
+    pseudonymise: str | Path | None = None,
     on_progress: OnProgress = None,
 ) -> MonitorReport:
     """Compare traffic with profiles of what devices may do, as ``ethogram monitor`` does.
@@ -642,7 +660,8 @@ def monitor(
         Length of an epoch, which is judged as a whole.
     alarms_a_month
         Alarms per device and month that limits allow if nothing changes.
-    devices, devices_only, names, names_mapping, dns_log, time_zone, local, time_from, time_to, on_progress
+    devices, devices_only, names, names_mapping, dns_log, time_zone, local, time_from, time_to,
+    pseudonymise, on_progress
         As for :func:`read_flows`.
 
     Raises
@@ -670,7 +689,7 @@ def monitor(
     settings = MonitorSettings.of(epoch_s=parse_epoch(epoch), alarms_a_month=alarms_a_month)
     reading = _reading(
         devices, local, time_from, time_to, devices_only=devices_only, names=names, names_mapping=names_mapping,
-        dns_log=dns_log, time_zone=time_zone,
+        dns_log=dns_log, time_zone=time_zone, pseudonymise=pseudonymise,
     )  # fmt: skip
     with as_paths(inputs) as paths:
         run = monitor_traffic(paths, sources, settings, reading, on_progress=on_progress)
@@ -693,6 +712,7 @@ def deviations(
     local: Sequence[str] | None = None,
     time_from: Time = None,
     time_to: Time = None,
+    pseudonymise: str | Path | None = None,
     on_progress: OnProgress = None,
 ) -> BehaviourReport:
     """Score each epoch of each device by the behaviour that it showed before, as ``ethogram deviations`` does.
@@ -707,7 +727,8 @@ def deviations(
         Length of an epoch: an hour or more.
     alarms_a_month
         Deviations per device and month that limits of the score allow if nothing changes.
-    devices, devices_only, names, names_mapping, dns_log, time_zone, local, time_from, time_to, on_progress
+    devices, devices_only, names, names_mapping, dns_log, time_zone, local, time_from, time_to,
+    pseudonymise, on_progress
         As for :func:`read_flows`.
 
     Raises
@@ -727,7 +748,7 @@ def deviations(
     settings = DeviationSettings.of(epoch_s=parse_epoch(epoch), alarms_a_month=alarms_a_month)
     reading = _reading(
         devices, local, time_from, time_to, devices_only=devices_only, names=names, names_mapping=names_mapping,
-        dns_log=dns_log, time_zone=time_zone,
+        dns_log=dns_log, time_zone=time_zone, pseudonymise=pseudonymise,
     )  # fmt: skip
     with as_paths(inputs) as paths:
         run = score_inputs(paths, settings, labels=_path(labels), reading=reading, on_progress=on_progress)
@@ -744,6 +765,7 @@ def embed(
     local: Sequence[str] | None = None,
     time_from: Time = None,
     time_to: Time = None,
+    pseudonymise: str | Path | None = None,
     threads: int = 0,
     on_progress: OnProgress = None,
 ) -> Embeddings:
@@ -757,7 +779,7 @@ def embed(
         Folder of :func:`pretrain`, or an ``.onnx`` file; None: the bundled encoder.
     threads
         Number of threads; 0: one per core.
-    devices, devices_only, local, time_from, time_to, on_progress
+    devices, devices_only, local, time_from, time_to, pseudonymise, on_progress
         As for :func:`read_flows`.
 
     Raises
@@ -772,7 +794,8 @@ def embed(
         run = embed_inputs(
             paths, output, model=_path(model), threads=threads, on_progress=on_progress,
             options=ReadOptions(_path(devices), flow_settings(local), parse_span(time_from, time_to),
-                                devices_only=devices_only),
+                                devices_only=devices_only,
+                                pseudonymiser=None if pseudonymise is None else Pseudonymiser.load(pseudonymise)),
         )  # fmt: skip
         frame = pl.read_parquet(output, memory_map=False)
     vectors = run.vectors
@@ -846,13 +869,13 @@ def _paths(values: Files | None, name: str) -> tuple[Path, ...]:
 def _reading(
     devices: str | Path | None, local: Sequence[str] | None, time_from: Time, time_to: Time, *,
     devices_only: bool, names: Files | None, names_mapping: str | Path | None, dns_log: Files | None, time_zone: str,
-    identity: bool = True,
+    identity: bool = True, pseudonymise: str | Path | None = None,
 ) -> ReadOptions:  # fmt: skip
     span = parse_time(time_from, "time_from"), parse_time(time_to, "time_to")
     return read_options(
         _path(devices), local, *span, devices_only=devices_only, names=_paths(names, "names"),
         names_mapping=_path(names_mapping), dns_logs=_paths(dns_log, "dns_log"), time_zone=time_zone,
-        identity=identity,
+        identity=identity, pseudonymise=_path(pseudonymise),
     )  # fmt: skip
 
 

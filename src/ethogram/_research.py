@@ -74,6 +74,7 @@ def vectors(
     packet_octets: int = 1000,
     time_from: Time = None,
     time_to: Time = None,
+    pseudonymise: str | Path | None = None,
     tunnels: bool = False,
     strict: bool = False,
     on_progress: OnProgress = None,
@@ -94,6 +95,8 @@ def vectors(
         Packets described one by one (at most 10), and payload octets kept of each (at most 1,000).
     tunnels
         Describe the packet inside IP in IP, GRE, GTP-U and CAPWAP.
+    pseudonymise
+        As for :func:`read_flows`; the flows then have no payload.
     devices, devices_only, local, time_from, time_to, strict, on_progress
         As for :func:`read_flows`.
 
@@ -102,6 +105,7 @@ def vectors(
     CustomFlowTable
         The flows in memory; ``save(path)`` writes the file that :func:`pretrain` and :func:`probe` take.
     """
+    from ethogram.pipeline.pseudonymise import Pseudonymiser
     from ethogram.pipeline.vectors import collect_vectors, read_vectors
 
     values: dict[str, object] = {
@@ -111,13 +115,17 @@ def vectors(
     if private:
         values["private"] = tuple(private)
     settings = CustomFlowSettings.of(**values)
+    pseudonymiser = None if pseudonymise is None else Pseudonymiser.load(pseudonymise)
     with as_paths(inputs) as paths:
         run = read_vectors(
             paths, ReadOptions(None if devices is None else Path(devices), flow_settings(local),
-                               parse_span(time_from, time_to), devices_only=devices_only),
+                               parse_span(time_from, time_to), devices_only=devices_only,
+                               pseudonymiser=pseudonymiser),
             settings=settings, capture=CaptureSettings(strict=strict, tunnels=tunnels), on_progress=on_progress,
         )  # fmt: skip
         flows = collect_vectors(run)
+    if pseudonymiser is not None:
+        flows = pseudonymiser.without_payload(flows)
     log = run_log(run.reports, run.stages, run.skipped, f"{len(flows):,} custom flows", run.errors)
     return CustomFlowTable(flows.frame(), log, flows, settings)
 

@@ -56,6 +56,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "rejudge": ("ethogram.cli.rejudge", "judge the devices of the live service again from stored counts"),
         "sinks": ("ethogram.cli.sinks", "list where the live service sends alerts, and test it"),
         "users": ("ethogram.cli.users", "list, add and remove users of the live service, and replace tokens"),
+        "new-key": ("ethogram.cli.new_key", "make a key file for pseudonyms"),
         "backup": ("ethogram.cli.backup", "write the store of the live service to one file"),
         "restore": ("ethogram.cli.restore", "make a store of the live service from a backup"),
         "demo": ("ethogram.cli.demo", "identify real devices and a simulated home"),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ethogram.cli.options import DeviceFileOption, DevicesOnly, Force, From, Json, Local, To
+from ethogram.cli.options import DeviceFileOption, DevicesOnly, Force, From, Json, Local, Pseudonymise, To
 from ethogram.cli.outputs import TABLE, check_output
 from ethogram.cli.reading import end_with, show_log
 from ethogram.cli.run import read_progress
@@ -36,6 +36,7 @@ def command(
     local: Local = None,
     time_from: From = None,
     time_to: To = None,
+    pseudonymise: Pseudonymise = None,
     threads: Annotated[int, typer.Option(metavar="N", help="Number of threads; 0: one per core.")] = 0,
     force: Force = False,
     as_json: Json = False,
@@ -44,16 +45,17 @@ def command(
 
     Needs ONNX Runtime, not torch.
     """
-    from ethogram.pipeline.read_options import ReadOptions, flow_settings
+    from ethogram.pipeline.read_options import read_options
     from ethogram.pipeline.representations import embed
     from ethogram.pipeline.run_log import run_log
-    from ethogram.schema import TimeSpan
 
-    check_output(output, TABLE, (*inputs, model, devices), force=force)
+    check_output(output, TABLE, (*inputs, model, devices, pseudonymise), force=force)
     with read_progress("packets") as advance:
         run = embed(
             inputs, output, model=model, threads=threads, on_progress=advance,
-            options=ReadOptions(devices, flow_settings(local), TimeSpan(time_from, time_to), devices_only=devices_only),
+            options=read_options(
+                devices, local, time_from, time_to, devices_only=devices_only, pseudonymise=pseudonymise
+            ),
         )  # fmt: skip
     reports = run.vectors.reports
     header = run.header

@@ -19,6 +19,7 @@ from ethogram.cli.options import (
     Names,
     NamesMapping,
     Pair,
+    Pseudonymise,
     Strict,
     TimeZone,
     To,
@@ -79,6 +80,7 @@ def command(
     time_zone: TimeZone = "UTC",
     time_from: From = None,
     time_to: To = None,
+    pseudonymise: Pseudonymise = None,
     strict: Strict = False,
     force: Force = False,
     as_json: Json = False,
@@ -89,16 +91,18 @@ def command(
     """
     from ethogram.config import MeterSettings
     from ethogram.pipeline.flows import read_flows, write_flows
+    from ethogram.pipeline.pseudonymise import Pseudonymiser
     from ethogram.pipeline.read_options import ReadOptions, flow_settings
     from ethogram.schema import TimeSpan
 
-    read = (*inputs, devices, mapping, *(names or ()), *(dns_log or ()), names_mapping)
+    read = (*inputs, devices, mapping, pseudonymise, *(names or ()), *(dns_log or ()), names_mapping)
     check_output(output, TABLE, read, force=force)
     options = ReadOptions(
         devices, flow_settings(local, join_cut=join, pair=pair, time_zone=time_zone, names={"enabled": remote_names}),
         TimeSpan(time_from, time_to), identity=identity, devices_only=devices_only, names=tuple(names or ()),
         names_mapping=names_mapping, dns_logs=tuple(dns_log or ()), strict=strict,
         meter=MeterSettings.of(idle_timeout_s=idle_timeout, active_timeout_s=active_timeout),
+        pseudonymiser=None if pseudonymise is None else Pseudonymiser.load(pseudonymise),
     )  # fmt: skip
     with read_progress("biflows") as advance:
         run = read_flows(inputs, options, format=input_format, mapping=mapping, on_progress=advance)

@@ -18,8 +18,8 @@ from ethogram.cli.standard_input import input_path
 
 __all__ = ["DAY_S", "DeviceFileOption", "DevicesOnly", "DnsLogs", "Encoder", "Epoch", "Force", "From", "Granularity",
            "Inputs", "Json", "KnowledgeOption", "LabelFile", "Level", "LevelOption", "LibraryOption", "Licence",
-           "Local", "Method", "Names", "NamesMapping", "Pair", "PinFile", "Plots", "ReportFormat", "ReportFormatOption",
-           "Strict", "TimeZone", "To", "UseFlows", "UseIdentity", "duration_option"]  # fmt: skip
+           "Local", "Method", "Names", "NamesMapping", "Pair", "PinFile", "Plots", "Pseudonymise", "ReportFormat",
+           "ReportFormatOption", "Strict", "TimeZone", "To", "UseFlows", "UseIdentity", "duration_option"]  # fmt: skip
 
 
 class Level(StrEnum):
@@ -168,6 +168,15 @@ Encoder = Annotated[
 ]
 UseFlows = Annotated[
     bool, typer.Option("--flows/--no-flows", help="Also use embeddings of single flows, if there are any.")
+]
+Pseudonymise = Annotated[
+    Path | None,
+    typer.Option(
+        "--pseudonymise",
+        metavar="KEYFILE",
+        help="Replace addresses, MACs and names by keyed pseudonyms before anything is used or written; "
+        "'ethogram new-key' makes a key file.",
+    ),
 ]
 LabelFile = typer.Option(
     "--labels",

@@ -15,6 +15,7 @@ from ethogram.cli.options import (
     Local,
     Names,
     NamesMapping,
+    Pseudonymise,
     TimeZone,
     To,
     UseIdentity,
@@ -39,12 +40,14 @@ def _reading(
     local: Local = None,
     time_from: From = None,
     time_to: To = None,
+    pseudonymise: Pseudonymise = None,
 ) -> ReadOptions:
     from ethogram.pipeline.read_options import read_options
 
     return read_options(
         devices, local, time_from, time_to, devices_only=devices_only, names=tuple(names or ()),
         names_mapping=names_mapping, dns_logs=tuple(dns_log or ()), time_zone=time_zone, identity=identity,
+        pseudonymise=pseudonymise,
     )  # fmt: skip
 
 

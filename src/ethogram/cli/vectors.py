@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ethogram._files import target_of
-from ethogram.cli.options import DeviceFileOption, DevicesOnly, Force, From, Json, Local, Strict, To, duration_option
+from ethogram.cli.options import (
+    DeviceFileOption,
+    DevicesOnly,
+    Force,
+    From,
+    Json,
+    Local,
+    Pseudonymise,
+    Strict,
+    To,
+    duration_option,
+)
 from ethogram.cli.outputs import TABLE, check_output
 from ethogram.cli.reading import end_with, show_log
 from ethogram.cli.run import read_progress
@@ -62,6 +73,7 @@ def command(
     ] = 1000,
     time_from: From = None,
     time_to: To = None,
+    pseudonymise: Pseudonymise = None,
     tunnels: Annotated[bool, typer.Option(help="Describe the packet inside IP in IP, GRE, GTP-U and CAPWAP.")] = False,
     strict: Strict = False,
     force: Force = False,
@@ -69,13 +81,12 @@ def command(
 ) -> int:
     """Convert captures to one-minute custom flows, the input of the encoders: 3,040 numbers each once expanded."""
     from ethogram.config import CaptureSettings, CustomFlowSettings, PacketFlowSettings
-    from ethogram.pipeline.read_options import ReadOptions, flow_settings
+    from ethogram.pipeline.read_options import read_options
     from ethogram.pipeline.vectors import read_vectors, write_vectors
-    from ethogram.schema import TimeSpan
 
-    check_output(output, TABLE, (*inputs, devices), force=force)
+    check_output(output, TABLE, (*inputs, devices, pseudonymise), force=force)
     if packets_output is not None:
-        check_output(packets_output, TABLE, (*inputs, devices), force=force)
+        check_output(packets_output, TABLE, (*inputs, devices, pseudonymise), force=force)
         if target_of(packets_output) == target_of(output):
             raise UsageError(f"{packets_output}: is named for both -o and --packets-output")
     values: dict[str, object] = {
@@ -86,7 +97,9 @@ def command(
     with read_progress("packets") as advance:
         run = read_vectors(
             inputs,
-            ReadOptions(devices, flow_settings(local), TimeSpan(time_from, time_to), devices_only=devices_only),
+            read_options(
+                devices, local, time_from, time_to, devices_only=devices_only, pseudonymise=pseudonymise
+            ),
             settings=CustomFlowSettings.of(**values),
             capture=CaptureSettings(strict=strict, tunnels=tunnels),
             packets=None if packets_output is None else PacketFlowSettings(),

@@ -139,7 +139,7 @@ def count_inputs(
     """
     options = options or ReadOptions()
     if isinstance(inputs, pl.DataFrame | pl.LazyFrame):
-        return CountedFlows(*_count_table(inputs.lazy(), counting, options.span, on_flows=on_flows))
+        return CountedFlows(*_count_table(inputs.lazy(), counting, options, on_flows=on_flows))
     entries = [inputs] if isinstance(inputs, str | Path) else list(inputs)
     paths = [Path(entry) for entry in entries]
     if all(_is_flow_table(path) for path in paths):
@@ -147,17 +147,18 @@ def count_inputs(
         refuse_unused(given, "a flow table", paths[0], "the 'ethogram flows' that makes it")
         tables = [load_flows(path) for path in paths]
         try:
-            counted = CountedFlows(
-                *_count_table(pl.concat(tables), counting, options.span, on_progress, on_flows)
-            )
+            counted = CountedFlows(*_count_table(pl.concat(tables), counting, options, on_progress, on_flows))
             if options.identity:
                 stored = pl.concat([_facts_of(path, options.span, columns=column_facts) for path in paths])
                 names = options.device_names()
+                named = names.facts()
+                if options.pseudonymiser is not None:  # equal values have equal pseudonyms: facts still find devices
+                    stored, named = map(options.pseudonymiser.identity, (stored, named))
                 devices = counted.gathering.devices()
                 unassigned = stored.filter(pl.col("device").is_null())
                 stored = stored.filter(pl.col("device").is_not_null())
                 stored = pl.concat([stored, facts_of_device_names(devices, stored)])
-                facts = facts_of_named(pl.concat([unassigned, names.facts()]), stored, devices)
+                facts = facts_of_named(pl.concat([unassigned, named]), stored, devices)
                 counted.identity, counted.notices = summed_facts(pl.concat([stored, facts])), names.notices
             return counted
         except pl.exceptions.PolarsError as error:
@@ -186,19 +187,21 @@ def _facts_of(path: Path, span: TimeSpan, *, columns: bool) -> pl.DataFrame:
 
 
 def _count_table(
-    flows: pl.LazyFrame, counting: CountSettings, span: TimeSpan, on_progress: OnProgress | None = None,
+    flows: pl.LazyFrame, counting: CountSettings, options: ReadOptions, on_progress: OnProgress | None = None,
     on_flows: OnFlows | None = None,
 ) -> tuple[Gathering, int]:  # fmt: skip
     """Count a flow table slice by slice; also the number of flows outside the span."""
     rows = int(flows.select(pl.len()).collect().item())
     gathering = Gathering(counting)
+    span, pseudonymiser = options.span, options.pseudonymiser
 
     def read(start: int) -> tuple[CodedFlows, pl.DataFrame | None]:
         part = flows.slice(start, _SLICE)
-        if on_flows is None:
+        if on_flows is None and pseudonymiser is None:
             return gathering.read(span.filter(part.select(FLOW_COLUMNS))), None
-        rows = span.filter(part).collect()
-        return gathering.read(rows.select(FLOW_COLUMNS)), rows
+        rows = span.filter(part if on_flows is not None else part.select(FLOW_COLUMNS)).collect()
+        rows = rows if pseudonymiser is None else pseudonymiser.flows(rows)
+        return gathering.read(rows.select(FLOW_COLUMNS)), None if on_flows is None else rows
 
     def fold(reading: Future[tuple[CodedFlows, pl.DataFrame | None]]) -> None:
         coded, batch = reading.result()

@@ -92,7 +92,10 @@ def deviations(
         If an input or the label file cannot be used, or there are no flows.
     """
     settings = settings or DeviationSettings()
-    names = {} if labels is None else {each.device: each.identity.label for each in read_labels(labels)}
+    stated = [] if labels is None else read_labels(labels)
+    if reading is not None and reading.pseudonymiser is not None:
+        stated = reading.pseudonymiser.labels(stated)
+    names = {each.device: each.identity.label for each in stated}
     counted = count_inputs(list(inputs), COUNTING, reading, on_progress=on_progress)
     counts = counted.gathering.counts()
     if not counts.height:

@@ -11,6 +11,7 @@ smallest hashes merge exactly: the sample of a device is that of its pairs toget
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,6 +98,8 @@ class EmbeddingListener:
         Length of the time slots in seconds; an item may consist of several whole slots. None: one slot for all time.
     most
         Maximum number of flows kept per device and time slot.
+    rename
+        Pseudonyms of names of the device file, where it alone names devices.
 
     Attributes
     ----------
@@ -114,13 +117,14 @@ class EmbeddingListener:
         span: TimeSpan = ALWAYS,
         stretch_s: int | None = None,
         most: int = MOST,
+        rename: Callable[[pl.Series], pl.Series] | None = None,
     ) -> None:
         direction = encoder.header.data.get("direction") or "outgoing"
         names = DeviceNames.load(devices, devices_only)
         self._stream = VectorStream(
             CustomFlowSettings.of(direction=direction), flow or FlowSettings(), names, span, names_later=True
         )
-        self._by_file = names.only
+        self._by_file, self._rename = names.only, rename
         self._encoder = encoder
         self._stretch = None if stretch_s is None else stretch_s * 1_000_000
         self._named = _Sample(encoder.header.d, most)
@@ -164,7 +168,7 @@ class EmbeddingListener:
         """The embedded flows; call once, after the inputs were read."""
         frame, z = self._named.content()
         return Embedded(
-            frame["device"],
+            self._rename(frame["device"]) if self._by_file and self._rename is not None else frame["device"],
             frame["at"].to_numpy(),
             frame["draw"].to_numpy(),
             z,

@@ -50,6 +50,7 @@ def _listener(encoder: OnnxEncoder, reading: ReadOptions | None, stretch_s: int 
     return EmbeddingListener(
         encoder, devices=reading.devices, devices_only=reading.devices_only, flow=reading.flow, span=reading.span,
         stretch_s=stretch_s,
+        rename=None if reading.pseudonymiser is None else reading.pseudonymiser.pseudonyms.devices,
     )  # fmt: skip
 
 

@@ -118,6 +118,8 @@ def enrol(
         settings=digest_of(reading.flow or FlowSettings(), COUNTING),
         licence=options.licence,
     )
+    if reading.pseudonymiser is not None:
+        labels = reading.pseudonymiser.labels(labels)
     labels = labels_of_devices(labels, read)
     library, report = enrol_windows(read.seen, labels, source=source, extend=extend, name=options.name)
     if side is not None:

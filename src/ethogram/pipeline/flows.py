@@ -76,6 +76,7 @@ class FlowRun:
         self._listener = listener
         self._unused = unused
         self._identity = options.identity
+        self._pseudonymiser = options.pseudonymiser
         self.skipped = list(skipped)
         self._reset()
 
@@ -105,7 +106,8 @@ class FlowRun:
         """Identity facts of the devices with flows (:data:`ethogram.schema.IDENTITY`); call after the batches."""
         if self._table is None:
             self._stages.learn_facts(self.names.facts())
-            self._table = self._stages.identity()
+            facts = self._stages.identity()
+            self._table = facts if self._pseudonymiser is None else self._pseudonymiser.identity(facts)
         return self._table
 
     @property
@@ -182,7 +184,8 @@ class FlowRun:
         """The flows of a block; a listener then names its packets with what the block taught about devices."""
         flows = self._stages.flows(block, arrived_us, last=last)
         if self._listener is not None:
-            self._listener.name_devices(self._namer)
+            namer, pseudonymiser = self._namer, self._pseudonymiser
+            self._listener.name_devices(namer if pseudonymiser is None else pseudonymiser.namer(namer))
         return flows
 
     def _note_arrival(self, arrived_us: int | None) -> None:
@@ -198,7 +201,7 @@ class FlowRun:
 
     def _given(self, frame: pl.DataFrame) -> pl.DataFrame:
         self.rows += frame.height
-        return frame
+        return frame if self._pseudonymiser is None else self._pseudonymiser.flows(frame)
 
     def _source(self, opened: Input) -> FlowSource:
         if opened.format == CAPTURE or opened.source is None:

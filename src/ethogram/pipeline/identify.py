@@ -145,6 +145,8 @@ def identify(
         ladder = learn_ladder(libraries.first, knowledge)
         read.log.details += ladder.messages
         enrolled = dict(ladder.identities)
+        if labels and reading is not None and reading.pseudonymiser is not None:
+            labels = reading.pseudonymiser.labels(labels)
         if labels:
             inventory, lines = pin_labels(inventory, observed.windows, labels_of_devices(labels, read))
             read.log.messages += lines

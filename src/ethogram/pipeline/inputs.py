@@ -98,6 +98,7 @@ def read_windows(
         raise InputError("fingerprints and flows cannot be read together: identify them one after the other")
     if files:
         given = given_options(options.name_options, options.flow)
+        given += ["--pseudonymise"] if options.pseudonymiser is not None else []
         refuse_unused(given, "a file of fingerprints", files[0], "the command that made it")
         frame = pl.concat([FINGERPRINT.conform(pl.read_parquet(path), file=str(path)) for path in files])
         frame = frame.filter(options.span.covers_expr())

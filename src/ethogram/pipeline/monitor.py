@@ -117,9 +117,13 @@ def monitor(
     if sources.baseline and sources.learn:
         raise UsageError("--baseline and --learn: give one of them")
     given = _given_profiles(sources.files)
-    labels = {} if sources.labels is None else {
-        label.device: label.identity.label for label in read_labels(sources.labels)
-    }  # fmt: skip
+    stated = [] if sources.labels is None else read_labels(sources.labels)
+    pseudonymiser = None if reading is None else reading.pseudonymiser
+    if pseudonymiser is not None:
+        names = {label.identity.label for label in stated}
+        stated = pseudonymiser.labels(stated)
+        given = {key if key in names or not key else pseudonymiser.device(key): each for key, each in given.items()}
+    labels = {label.device: label.identity.label for label in stated}
     mud = {key: profile for key, profile in given.items() if profile.url or not profile.epoch_s}
     watched = _Traffic(settings, mud, labels, sources.peers)
     watched.read(read_flows(inputs, reading, on_progress=on_progress))

@@ -10,6 +10,7 @@ from typing import Any
 
 from ethogram.config import FlowSettings, MeterSettings
 from ethogram.pipeline.device_names import DeviceNames
+from ethogram.pipeline.pseudonymise import Pseudonymiser
 from ethogram.pipeline.unused_options import given_options
 from ethogram.schema import ALWAYS, TimeSpan
 
@@ -45,6 +46,8 @@ class ReadOptions:
         Settings of the meter for captures; None: the defaults.
     strict
         Stop at the first record that cannot be used, or whose optional fields cannot all be read.
+    pseudonymiser
+        Replaces addresses, MACs and names in everything that is read; None: they stay.
     """
 
     devices: Path | None = None
@@ -57,6 +60,7 @@ class ReadOptions:
     dns_logs: tuple[Path, ...] = ()
     meter: MeterSettings | None = None
     strict: bool = False
+    pseudonymiser: Pseudonymiser | None = None
 
     def device_names(self) -> DeviceNames:
         """Read the files that name devices."""
@@ -72,7 +76,7 @@ class ReadOptions:
     def given(self) -> list[str]:
         """Options that differ from their defaults, as they are spelt on the command line."""
         values = {"--names-mapping": self.names_mapping, "--no-identity": not self.identity,
-                  "--from": self.span.begin, "--to": self.span.end}  # fmt: skip
+                  "--from": self.span.begin, "--to": self.span.end, "--pseudonymise": self.pseudonymiser}  # fmt: skip
         return given_options(self.name_options, self.flow) + [option for option, value in values.items() if value]
 
     @property
@@ -90,7 +94,17 @@ def flow_settings(local: Sequence[str] | None, **values: object) -> FlowSettings
 
 def read_options(
     devices: Path | None, local: Sequence[str] | None, time_from: datetime | None, time_to: datetime | None,
-    *, time_zone: str = "UTC", **more: Any,
+    *, time_zone: str = "UTC", pseudonymise: Path | None = None, **more: Any,
 ) -> ReadOptions:  # fmt: skip
-    """Collect the options that commands and functions of the API share; ``more`` are fields of the options."""
-    return ReadOptions(devices, flow_settings(local, time_zone=time_zone), TimeSpan(time_from, time_to), **more)
+    """Collect the options that commands and functions of the API share; ``more`` are fields of the options.
+
+    Raises
+    ------
+    ConfigurationError
+        If the key file of ``pseudonymise`` cannot be used.
+    """
+    pseudonymiser = None if pseudonymise is None else Pseudonymiser.load(pseudonymise)
+    return ReadOptions(
+        devices, flow_settings(local, time_zone=time_zone), TimeSpan(time_from, time_to), pseudonymiser=pseudonymiser,
+        **more,
+    )  # fmt: skip

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ethogram.config import CaptureSettings, CustomFlowSettings, FlowSettings, PacketFlowSettings
-from ethogram.errors import ConfigurationError, InputError
+from ethogram.errors import ConfigurationError, InputError, UsageError
 from ethogram.flow.local import LocalNetwork
 from ethogram.io.capture import CaptureSource, is_capture, open_capture
 from ethogram.io.open import CAPTURE, open_inputs
@@ -19,6 +19,7 @@ from ethogram.io.open_files import expand
 from ethogram.pipeline.device_names import DeviceNames
 from ethogram.pipeline.input_report import InputReport
 from ethogram.pipeline.packet_files import written_beside
+from ethogram.pipeline.pseudonymise import Pseudonymiser
 from ethogram.pipeline.read_options import ReadOptions
 from ethogram.pipeline.unused_options import given_options, refuse_unused
 from ethogram.pipeline.vector_files import VectorFile, write_custom_flows
@@ -52,6 +53,8 @@ class VectorRun:
         Files in directories and globs that are of no format read here, with the reason.
     settings, packets
         Of custom flows, and of packets kept beside them (None: none are).
+    pseudonymiser
+        Replaces devices and remote addresses; the payload stays until it is written. None: they stay.
     """
 
     def __init__(
@@ -63,7 +66,9 @@ class VectorRun:
         on_progress: Callable[[int], None] | None = None,
         skipped: Sequence[tuple[str, str]] = (),
         packets: PacketFlowSettings | None = None,
+        pseudonymiser: Pseudonymiser | None = None,
     ) -> None:
+        self.pseudonymiser = pseudonymiser
         self._inputs = inputs
         self._make_stream = stream
         self._capture = capture
@@ -128,13 +133,17 @@ class VectorRun:
             When the inputs hold nothing at all, or no custom flow.
         """
         self._reset()
+        for flows, packets in self._read():
+            yield (flows if self.pseudonymiser is None else self.pseudonymiser.custom_flows(flows)), packets
+        self._check()
+
+    def _read(self) -> Iterator[Block]:
         for given in self._inputs:
             if given.format == CAPTURE:
                 yield from self._of_capture(given)
             else:
                 yield from map(self._stream.within, self._of_file(given))
         yield from self._stream.rest()
-        self._check()
 
     def _of_capture(self, given: VectorInput) -> Iterator[Block]:
         """Blocks of one capture; damage ends the input, not the run, unless strict."""
@@ -225,6 +234,8 @@ def read_vectors(
         When an input is missing, empty, or holds no packets, such as a file of flow records.
     ConfigurationError
         When the device file or a prefix is wrong, or packets are asked for beside bidirectional flows.
+    UsageError
+        When packets are to be pseudonymised.
 
     Examples
     --------
@@ -236,6 +247,8 @@ def read_vectors(
     LocalNetwork(flow.local)  # a wrong prefix is said before anything is read
     if packets is not None and settings.direction != "outgoing":
         raise ConfigurationError("setting direction: packets are kept beside outgoing flows alone")
+    if packets is not None and options.pseudonymiser is not None:
+        raise UsageError("packets cannot be pseudonymised: leave out --packets-output or --pseudonymise")
     names = DeviceNames.load(options.devices, options.devices_only)
     opened: list[VectorInput] = []
     skipped: list[tuple[str, str]] = []
@@ -259,7 +272,9 @@ def read_vectors(
     def stream() -> VectorStream:
         return VectorStream(settings, flow, names, options.span, packets)
 
-    return VectorRun(opened, stream, settings, capture or CaptureSettings(), on_progress, skipped, packets)
+    return VectorRun(
+        opened, stream, settings, capture or CaptureSettings(), on_progress, skipped, packets, options.pseudonymiser
+    )
 
 
 def _format_of(path: Path, flow: FlowSettings) -> str:
@@ -315,7 +330,10 @@ def write_vectors(run: VectorRun, path: Path, packets: Path | None = None) -> in
         When packets are to be written and the run was opened without their settings.
     """
     if packets is None:
-        return write_custom_flows(path, run.batches(), run.settings)
+        batches = run.batches()
+        if run.pseudonymiser is not None:
+            batches = map(run.pseudonymiser.without_payload, batches)
+        return write_custom_flows(path, batches, run.settings)
     if run.packets is None:
         raise ConfigurationError("packets of both directions were not asked for: give read_vectors their settings")
     with written_beside(packets, run.packets) as beside:
