@@ -40,6 +40,7 @@ STEPS: dict[str, list[list[str]]] = {
     "library": [["list"], ["list", "library.jsonl"]],
     "identify": [["flows.parquet"], ["day.pcap", "--library", "camera.jsonl", "--devices", "devices.csv"]],
     "changes": [["flows.parquet", "--since", "6h"]],
+    "alerts": [["--data", "service"], ["test", "--data", "service"]],
     "deviations": [["flows.parquet"]],
     "monitor": [["flows.parquet", "--learn", "6h"]],
     "unknown": [["flows.parquet", "--library", "library.jsonl"]],

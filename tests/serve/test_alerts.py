@@ -393,6 +393,32 @@ def test_an_unusual_device(open_store: Open) -> None:
     assert texts(store) == []
 
 
+def test_a_labelled_device_with_the_traffic_of_another_kind(open_store: Open) -> None:
+    store = open_store()
+    (id_,) = see(store, sighting("10.0.0.2"))
+    judge(store, id_, document("Acme camera"))
+    store.label(id_, "hall camera", "ana", kind="camera", vendor="Acme")
+    waiting = rules(store, conflict_s=3 * 3600.0)
+    waiting.run(ServiceState())
+    assert texts(store) == []
+    for hour in range(2, 12):
+        judge(store, id_, document("Acme plug", facts=["contacts plug.example"]), at=START + hour * HOUR)
+    waiting.run(ServiceState())
+    assert texts(store, "identity conflict") == [], "what is stated may change again"
+    assert texts(store, "unusual device") == ["does not behave like hall camera"]
+    see(store, sighting("10.0.0.2", last=START + 16 * HOUR))
+    waiting.run(ServiceState())
+    (row,) = store.alerts(kind="identity conflict", state="open").rows
+    assert (row.severity, row.device) == ("critical", id_)
+    assert row.text == "labelled hall camera, but its traffic is that of: Acme plug"
+    assert row.evidence[:2] == ("kind: labelled camera, traffic of plug", "contacts plug.example")
+    assert texts(store, "unusual device") == []
+    for hour in range(17, 27):
+        judge(store, id_, document("Acme camera"), at=START + hour * HOUR)
+    waiting.run(ServiceState())
+    assert texts(store, "identity conflict") == []
+
+
 def test_kinds_fit_their_columns_and_say_when_they_are_raised() -> None:
     for name, kind in ALERT_KINDS.items():
         assert len(name) <= 32

@@ -54,6 +54,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Look after": {
         "rejudge": ("ethogram.cli.rejudge", "judge the devices of the live service again from stored counts"),
+        "alerts": ("ethogram.cli.alerts", "list open alerts of the live service, or what rules would raise"),
         "sinks": ("ethogram.cli.sinks", "list where the live service sends alerts, and test it"),
         "users": ("ethogram.cli.users", "list, add and remove users of the live service, and replace tokens"),
         "new-key": ("ethogram.cli.new_key", "make a key file for pseudonyms"),

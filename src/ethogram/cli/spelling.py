@@ -15,7 +15,8 @@ RENAMED: dict[tuple[str, str], str] = {
 _INPUT_FORMATS = frozenset({"capture", "csv", "exports", "ipfix", "joy", "nfdump", "parquet", "yaf", "zeek"})
 _ENDS = "the old spelling ends with the next release"
 FORMAT_VERBS = frozenset({
-    "changes", "identify", "knowledge", "monitor", "probe", "reconstruct", "stability", "unknown",
+    "alerts", "changes", "deviations", "identify", "knowledge", "monitor", "probe", "reconstruct", "stability",
+    "unknown",
 })  # fmt: skip
 """Commands with ``--format json``, for which ``--json`` is short."""
 _TEXT_VERBS = frozenset({"stability", "reconstruct", "probe"})

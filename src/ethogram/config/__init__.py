@@ -11,7 +11,7 @@ from ethogram._lazy import lazy_names
 
 if TYPE_CHECKING:
     from ethogram.config._base import Settings
-    from ethogram.config.alerts import AlertSettings
+    from ethogram.config.alerts import AlertRule, AlertSettings, read_alert_rules
     from ethogram.config.capture import CaptureSettings, CustomFlowSettings, MeterSettings, PacketFlowSettings
     from ethogram.config.deviations import DeviationSettings
     from ethogram.config.encoder import (
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ethogram.config.service import CollectSettings, JudgeSettings, WireSettings
 
 __all__ = [
+    "AlertRule",
     "AlertSettings",
     "BoundSettings",
     "CaptureSettings",
@@ -64,11 +65,12 @@ __all__ = [
     "Settings",
     "TrainingSettings",
     "WireSettings",
+    "read_alert_rules",
 ]
 
 _MODULES = {
     "Settings": "ethogram.config._base",
-    "AlertSettings": "ethogram.config.alerts",
+    **dict.fromkeys(("AlertRule", "AlertSettings", "read_alert_rules"), "ethogram.config.alerts"),
     **dict.fromkeys(
         ("CaptureSettings", "CustomFlowSettings", "MeterSettings", "PacketFlowSettings"), "ethogram.config.capture"
     ),

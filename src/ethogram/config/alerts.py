@@ -1,12 +1,60 @@
-"""Settings of the alerts of the live service."""
+"""Settings of the alerts of the live service, and the file of their rules."""
 
 from __future__ import annotations
 
-from pydantic import Field
+import re
+import tomllib
+from pathlib import Path
+
+from pydantic import Field, ValidationError, field_validator
 
 from ethogram.config._base import Settings
+from ethogram.errors import ConfigurationError, InputError
+from ethogram.schema.alert import ALERT_KINDS, Severity
+from ethogram.schema.kind import KINDS
 
-__all__ = ["AlertSettings"]
+__all__ = ["AlertRule", "AlertSettings", "read_alert_rules"]
+
+MOST_RULES_OCTETS = 1 << 20
+
+
+def _known_kinds(kinds: tuple[str, ...]) -> tuple[str, ...]:
+    if unknown := [kind for kind in kinds if kind not in ALERT_KINDS]:
+        raise ValueError(f"there is no kind of alert {unknown[0]!r}; kinds are {', '.join(ALERT_KINDS)}")
+    return kinds
+
+
+class AlertRule(Settings):
+    """What happens to some alerts. The first rule that fits an alert decides."""
+
+    kinds: tuple[str, ...] = Field(default=(), description="kinds of alerts; none: all")
+    device_kinds: tuple[str, ...] = Field(
+        default=(), description="kinds of devices, as `camera`; none: all, and alerts about no device"
+    )
+    severity: Severity | None = Field(default=None, description="severity instead of that of the kind of alert")
+    mute: bool = Field(default=False, description="whether the alert is only counted")
+
+    @field_validator("kinds")
+    @classmethod
+    def _alerts(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        return _known_kinds(kinds)
+
+    @field_validator("device_kinds")
+    @classmethod
+    def _devices(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [kind for kind in kinds if kind not in KINDS]:
+            raise ValueError(f"there is no kind of device {unknown[0]!r}")
+        return kinds
+
+    def fits(self, kind: str, device_kind: str) -> bool:
+        """Whether it is about an alert; devices of one of two kinds fit a rule for either.
+
+        >>> rule = AlertRule(device_kinds=("camera",))
+        >>> rule.fits("silent device", "camera or doorbell"), rule.fits("silent device", "")
+        (True, False)
+        """
+        of_device = not self.device_kinds or bool(set(device_kind.split(" or ")) & set(self.device_kinds))
+        return of_device and (not self.kinds or kind in self.kinds)
 
 
 class AlertSettings(Settings):
@@ -51,3 +99,67 @@ class AlertSettings(Settings):
     keep_days: int = Field(default=90, gt=0, description="days that closed alerts are kept")
     max_alerts: int = Field(default=20_000, gt=0, description="alerts that are kept; beyond, the oldest are removed")
     interval_s: float = Field(default=30.0, gt=0, description="time between two looks at what holds")
+    rule: tuple[AlertRule, ...] = Field(
+        default=(), description="rules for severity and muting, in order; each `[[rule]]` in the file `alert_rules`"
+    )
+
+    @field_validator("off")
+    @classmethod
+    def _off(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        return _known_kinds(kinds)
+
+
+def read_alert_rules(file: Path, defaults: AlertSettings | None = None) -> AlertSettings:
+    """Read a file of rules (TOML): any setting of :class:`AlertSettings`, and rules as tables ``[[rule]]``.
+
+    Parameters
+    ----------
+    file
+        The file.
+    defaults
+        Values of settings that are not in it.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    ConfigurationError
+        With the file, the line and the reason, if a name is unknown or a value cannot be.
+    """
+    try:
+        if file.stat().st_size > MOST_RULES_OCTETS:
+            raise InputError(f"more than {MOST_RULES_OCTETS:,} octets", file=file)
+        text = file.read_text("utf-8")
+        values = tomllib.loads(text)
+    except FileNotFoundError:
+        raise InputError("there is no such file", file=file) from None
+    except OSError as error:
+        raise InputError(f"cannot be read: {error.strerror or error}", file=file) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{file}: not TOML: {error}") from None
+    try:
+        return AlertSettings.model_validate({**(defaults or AlertSettings()).model_dump(), **values})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        reason = "there is no such setting" if first["type"] == "extra_forbidden" else first["msg"]
+        raise ConfigurationError(f"{file}: line {_line_of(text, first['loc'])}: {name}: {reason}") from None
+
+
+def _line_of(text: str, place: tuple[int | str, ...]) -> int:
+    """Line of a setting, or of the rule that it is in.
+
+    >>> _line_of('open_days = 3\\n[[rule]]\\nmute = true\\n[[rule]]\\nmute = 5', ("rule", 1, "mute"))
+    5
+    """
+    lines = text.splitlines()
+    begin = 0
+    if len(place) > 1 and isinstance(place[1], int):
+        header = re.compile(rf"\s*\[\[\s*{re.escape(str(place[0]))}\s*\]\]")
+        headers = [at for at, line in enumerate(lines) if header.match(line)]
+        begin = headers[place[1]] if place[1] < len(headers) else 0
+        place = place[2:]
+    for at, line in enumerate(lines[begin:], begin):
+        if place and re.match(rf"\s*[\[\"']*{re.escape(str(place[0]))}\b", line):
+            return at + 1
+    return begin + 1

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from ethogram.config._base import Settings
-from ethogram.config.alerts import AlertSettings
+from ethogram.config.alerts import AlertSettings, read_alert_rules
 from ethogram.config.flow import ExporterSettings, FlowSettings
 from ethogram.config.service import CollectSettings, JudgeSettings, WireSettings
 from ethogram.config.sinks import SinkName, SinkSettings
@@ -65,6 +65,9 @@ class ServeSettings(Settings):
     exporter: ExporterSettings = ExporterSettings()
     judge: JudgeSettings = JudgeSettings()
     retention: RetentionSettings = RetentionSettings()
+    alert_rules: str = Field(
+        default="", description="file of rules of alerts (TOML), whose settings replace those of `alerts`; empty: none"
+    )
     alerts: AlertSettings = AlertSettings()
     web: WebSettings = WebSettings()
     sinks: dict[SinkName, SinkSettings] = Field(
@@ -116,9 +119,13 @@ def read_serve_settings(
         if value is not None and value not in ((), ""):
             _put(values, dotted.split("."), value, dotted)
     try:
-        return ServeSettings.of(**values)
+        settings = ServeSettings.of(**values)
     except ConfigurationError as error:
         raise ConfigurationError(f"{file}: {error}" if file is not None else str(error)) from None
+    if settings.alert_rules:
+        rules = read_alert_rules(Path(settings.alert_rules), settings.alerts)
+        settings = settings.model_copy(update={"alerts": rules})
+    return settings
 
 
 def _of_file(file: Path) -> dict[str, Any]:

@@ -64,6 +64,11 @@ ALERT_KINDS: dict[str, AlertKind] = {
         "Unusual device", "warning", "device", "{count} devices do not behave like their labels",
         "A device no longer behaves like its label. Closed when it does again.",
     ),
+    "identity conflict": AlertKind(
+        "Behaves like another", "critical", "device", "{count} devices do not behave like what they are labelled",
+        "A device that a user labelled has, for longer than `conflict_s`, the traffic of another kind or vendor: "
+        "another device may use its address, name or MAC. Closed when it does not.",
+    ),
     "outside profile": AlertKind(
         "Outside its profile", "warning", "device", "{count} devices do what they never did",
         "In an hour, or since midnight UTC, a device has much traffic of services or with other ends that it did not "

@@ -115,6 +115,11 @@ class AlertRules:
         return self._store.record_alerts(found.result(), self._settings)
 
 
+def _shared(mine: str, theirs: str) -> bool:
+    """Whether two statements of one of two labels have one in common."""
+    return bool({each.casefold() for each in mine.split(" or ")} & {each.casefold() for each in theirs.split(" or ")})
+
+
 class _Pass:
     """One pass of the rules."""
 
@@ -199,14 +204,45 @@ class _Pass:
                           device=row.id, name=row.name)
             for row in holding.unknown
         )  # fmt: skip
+        conflicts = self._identity_conflicts(holding.unusual)
+        self._holding["identity conflict"] = conflicts
+        explained = {each.device for each in conflicts}
         self._holding["unusual device"] = tuple(
             AlertSighting("unusual device", row.id, f"does not behave like {row.statement}", device=row.id,
                           name=row.name)
-            for row in holding.unusual
+            for row in holding.unusual if row.id not in explained
         )  # fmt: skip
-        self._totals |= {"unknown device": holding.unknowns, "unusual device": holding.unusuals}
+        self._totals |= {"unknown device": holding.unknowns, "unusual device": holding.unusuals - len(explained)}
         self._silent(service)
         self._groups()
+
+    def _identity_conflicts(self, unusual: Sequence[DeviceRow]) -> tuple[AlertSighting, ...]:
+        """Labelled devices with the traffic of another kind or vendor, for some time."""
+        before: dict[str, str] = self._state.get("identities", {})
+        now: dict[str, str] = {}
+        found: list[AlertSighting] = []
+        for row in unusual[:MOST_TRACKED]:
+            detail = self._store.device(row.id) if row.pinned and self._clock is not None else None
+            ladder = ((detail.verdict or {}).get("ladder") or {}) if detail is not None else {}
+            differs = [(part, mine, theirs) for part, mine in (("kind", row.kind), ("vendor", row.vendor))
+                       if mine and (theirs := str(ladder.get(part) or "")) and not _shared(mine, theirs)]  # fmt: skip
+            if not differs or self._clock is None or detail is None:
+                continue
+            now[row.id] = before.get(row.id, self._clock.isoformat())
+            since = datetime.fromisoformat(now[row.id])
+            if self._clock - since < timedelta(seconds=self._settings.conflict_s):
+                continue
+            facts = [str(fact["text"]) for level in ladder.get("levels", ()) if level.get("stated")
+                     for fact in level.get("evidence", ())]  # fmt: skip
+            keys = ", ".join(dict.fromkeys(key.value for key in detail.keys if key.kind != "flow"))
+            evidence = (
+                *(f"{part}: labelled {mine}, traffic of {theirs}" for part, mine, theirs in differs),
+                *dict.fromkeys(facts[:4]), f"it uses {keys}", f"since {since:%Y-%m-%d %H:%M} UTC",
+            )  # fmt: skip
+            text = f"labelled {row.statement}, but its traffic is that of: {ladder.get('statement')}"
+            found.append(AlertSighting("identity conflict", row.id, text, evidence, row.id, row.name))
+        self._state["identities"] = now
+        return tuple(found)
 
     def _silent(self, service: ServiceState) -> None:
         """Devices that crossed the bound of silence since the last pass; they end with their next flow."""

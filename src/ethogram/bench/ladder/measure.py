@@ -188,6 +188,10 @@ class LadderMeasurement:
                     **self.stated(judge.verdict(item, decision), truth),
                 }  # fmt: skip
 
+    def scored(self, decision: LadderDecision, truth: Truth, weights: LadderWeights) -> dict[str, object]:
+        """Most probable labels, whether they are right, and the probabilities from which each level is stated."""
+        return {**_least(weights), **self._scores(decision, truth)}
+
     def _scores(self, decision: LadderDecision, truth: Truth) -> dict[str, object]:
         vendor, vendor_p = next(iter(decision.vendors.items()), ("", 0.0))
         kinds = list(decision.kinds.items())[:2]

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, delete, desc, func, insert, or_, select, update
 
-from ethogram.config import AlertSettings
+from ethogram.config import AlertRule, AlertSettings
 from ethogram.errors import InputError, UsageError
 from ethogram.schema import (
     ALERT_KINDS,
@@ -32,7 +32,7 @@ from ethogram.serve.store.tables import alert, device, event, meta, mute
 
 __all__ = [
     "acknowledge", "add_mute", "alert_counters", "alert_state", "alerts", "alerts_by_kind", "count_open", "mutes",
-    "open_subjects", "record_pass", "remove_mute", "reopen",
+    "open_subjects", "record_pass", "remove_mute", "reopen", "restart",
 ]  # fmt: skip
 
 META_EVENT, META_STATE, META_COUNTED = "alert event", "alert state", "alert counters"
@@ -89,12 +89,23 @@ def record_pass(connection: Connection, found: AlertPass, settings: AlertSetting
     return writer.counters["raised"]
 
 
+def restart(connection: Connection, since: datetime) -> None:
+    """Forget all alerts, and apply the rules anew to events since a time; what is in conflict stays known."""
+    state = {name: value for name, value in alert_state(connection)[1].items() if name in ("conflicts", "identities")}
+    last = select(func.max(event.c.id)).where(event.c.time < since)
+    connection.execute(delete(alert))
+    set_meta(connection, META_EVENT, int(connection.execute(last).scalar() or 0))
+    set_meta(connection, META_STATE, state)
+    set_meta(connection, META_COUNTED, {})
+
+
 class _Writer:
     """Writes one pass."""
 
     def __init__(self, connection: Connection, found: AlertPass, settings: AlertSettings) -> None:
         self._connection, self._found, self._settings = connection, found, settings
         self._now = found.time
+        self._kinds: dict[str, str] = {}  # of devices, as rules need them
         self.counters: Counter[str] = Counter()
         self._mutes = [row for row in mutes(connection) if row.until is None or row.until > self._now]
         kinds = {each.kind for each in found.raised} | set(found.holding) | {kind for kind, _ in found.ended}
@@ -127,9 +138,25 @@ class _Writer:
                 self.counters["switched off"] += 1
             elif any(row.kind in ("", each.kind) and row.device in ("", each.device) for row in self._mutes):
                 self.counters["muted"] += 1
+            elif (rule := self._rule(each)) is not None and rule.mute:
+                self.counters["muted by a rule"] += 1
             else:
                 rest.append(each)
         return rest
+
+    def _rule(self, each: AlertSighting) -> AlertRule | None:
+        """The first rule that fits."""
+        if not self._settings.rule:
+            return None
+        if each.device and each.device not in self._kinds:
+            query = select(device.c.kind).where(device.c.id == each.device)
+            self._kinds[each.device] = str(self._connection.execute(query).scalar() or "")
+        kind = self._kinds.get(each.device, "")
+        return next((rule for rule in self._settings.rule if rule.fits(each.kind, kind)), None)
+
+    def _severity(self, each: AlertSighting) -> str:
+        rule = self._rule(each)
+        return ALERT_KINDS[each.kind].severity if rule is None or rule.severity is None else rule.severity
 
     def _raise(self, kind: str, sightings: Sequence[AlertSighting]) -> None:
         """Alerts of single occurrences: a repetition is counted."""
@@ -210,7 +237,7 @@ class _Writer:
                 self._write_event(row["id"], row["severity"], each, reopened=True)
             return
         self.counters["raised"] += 1
-        severity = ALERT_KINDS[each.kind].severity
+        severity = self._severity(each)
         result = self._connection.execute(insert(alert).values(
             kind=each.kind, severity=severity, subject=each.subject[:255], device=each.device, first=self._now,
             last=self._now, count=each.count, state="open", changed=None, user="", **_texts(each),

@@ -308,6 +308,11 @@ class Store:
                 offset=offset, limit=limit,
             )  # fmt: skip
 
+    def restart_alerts(self, since: datetime) -> None:
+        """Forget all alerts, so that rules apply anew to events since a time; for copies on which rules are tried."""
+        with self._writing() as connection:
+            alerts.restart(connection, since)
+
     def alerts_by_kind(self) -> dict[tuple[str, str], int]:
         """Number of alerts by kind and state."""
         with self._reading() as connection:

@@ -1,0 +1,100 @@
+"""Rules of alerts in a file, and what they would raise of what is stored."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from ethogram.cli import main
+from ethogram.config import AlertRule, AlertSettings, read_alert_rules
+from ethogram.errors import ConfigurationError, InputError
+from ethogram.schema import AlertPass, AlertSighting
+from ethogram.serve.store import Store
+from serve.store_rows import HOUR, START, document, judge, see, sighting
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A store of an unknown device, and a camera that appeared after the time of learning; one stored alert."""
+    with Store.open(tmp_path / "store.db") as store:
+        see(store, sighting("10.0.0.2"))
+        ids = see(store, sighting("10.0.0.3", first=START + 3 * DAY, last=START + 3 * DAY))
+        judge(store, ids[-1], document("Acme camera"), at=START + 3 * DAY + HOUR)
+        store.record_alerts(AlertPass(START, 0, 0, raised=(AlertSighting("disk space", "data", "nearly full"),)))
+    return tmp_path
+
+
+def test_rules_are_read_with_the_line_of_what_is_wrong(tmp_path: Path) -> None:
+    file = tmp_path / "alerts.toml"
+    file.write_text('open_days = 3\n\n[[rule]]\nkinds = ["new device"]\nmute = true\n')
+    read = read_alert_rules(file, AlertSettings(hourly=4))
+    assert (read.open_days, read.hourly) == (3, 4)
+    assert read.rule == (AlertRule(kinds=("new device",), mute=True),)
+    for text, line, reason in (
+        ("open_days = 3\nopen_day = 4", 2, "open_day: there is no such setting"),
+        ("hourly = 0", 1, "hourly: Input should be greater than 0"),
+        ('[[rule]]\nmute = true\n[[rule]]\nkinds = ["new"]', 4, "rule.1.kinds: .*there is no kind of alert 'new'"),
+        ('[[rule]]\n\nseverity = "fatal"', 3, "rule.0.severity: "),
+        ('[[rule]]\ndevice_kinds = ["toaster9"]', 2, "there is no kind of device 'toaster9'"),
+        ("[[rule]]\nmutes = true", 2, "rule.0.mutes: there is no such setting"),
+        ('off = ["nothing"]', 1, "there is no kind of alert 'nothing'"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ConfigurationError, match=rf"alerts.toml: line {line}: .*{reason}"):
+            read_alert_rules(file)
+    file.write_text("open_days = ")
+    with pytest.raises(ConfigurationError, match="not TOML"):
+        read_alert_rules(file)
+    with pytest.raises(InputError, match="no such file"):
+        read_alert_rules(tmp_path / "missing.toml")
+
+
+def test_rules_set_severities_and_mute(data: Path) -> None:
+    rules = AlertSettings(rule=(
+        AlertRule(kinds=("new device",), device_kinds=("camera",), severity="critical"), AlertRule(mute=True),
+    ))  # fmt: skip
+    with Store.open(data / "store.db") as store:
+        (camera,) = [row.id for row in store.devices().rows if row.kind == "camera"]
+        after, _ = store.alert_state()
+        raised = (AlertSighting("new device", camera, "here", device=camera), AlertSighting("clock error", "x", "y"))
+        assert store.record_alerts(AlertPass(START, after, after, raised=raised), rules) == 1
+        assert [row.severity for row in store.alerts(kind="new device").rows] == ["critical"]
+        assert store.alert_counters()["muted by a rule"] == 1
+
+
+def test_what_rules_would_raise_is_printed_and_not_stored(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (data / "store.db").read_bytes()
+    rules = data / "alerts.toml"
+    rules.write_text('[[rule]]\nkinds = ["new device"]\ndevice_kinds = ["camera"]\nseverity = "critical"\n')
+    command = ["alerts", "test", "--data", str(data), "--json"]
+    assert main(command) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["kind"], row["severity"], row["device_kind"]) == ("new device", "info", "camera")
+    assert main([*command, "--rules", str(rules)]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["severity"] == "critical"
+    assert main(["alerts", "test", "--data", str(data), "--since", "30m"]) == 0
+    assert "0 alerts would be raised" in capsys.readouterr().err
+    with Store.open(data / "store.db") as store:
+        assert [row.kind for row in store.alerts().rows] == ["disk space"]
+    assert len(before) == len((data / "store.db").read_bytes())
+
+
+def test_open_alerts_are_listed(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["alerts", "--data", str(data)]) == 0
+    assert "nearly full" in capsys.readouterr().out
+    assert main(["alerts", "--data", str(data), "--since", "1d"]) == 2
+    assert "belongs to 'ethogram alerts test'" in capsys.readouterr().err
+
+
+def test_the_service_checks_its_rules(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rules, settings = tmp_path / "alerts.toml", tmp_path / "serve.toml"
+    rules.write_text("[[rule]]\nsverity = 1\n")
+    settings.write_text(f"alert_rules = {json.dumps(str(rules))}\n")
+    assert main(["serve", "--check", "-c", str(settings), "--data", str(tmp_path / "data")]) != 0
+    assert "alerts.toml: line 2: rule.0.sverity: there is no such setting" in capsys.readouterr().err
