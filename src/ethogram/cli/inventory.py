@@ -127,7 +127,9 @@ def _why(verdict: Verdict) -> str:
     if ladder is None or ladder.level == "device":
         return verdict.reason
     if ladder.level == "several":
-        return ", ".join(f"{part.name} {part.share:.0%}" for part in ladder.several)
+        return ", ".join(
+            part.name if part.share is None else f"{part.name} {part.share:.0%}" for part in ladder.several
+        )
     levels = {level.level: level for level in ladder.levels}
     order = FACTS_OF.get(ladder.level, (ladder.level,))
     if ladder.level != "unknown":

@@ -23,7 +23,15 @@ from ethogram.knowledge.evidence import collect_evidence
 from ethogram.knowledge.tables import Knowledge
 from ethogram.pipeline.device_facts import device_facts
 from ethogram.pipeline.library import OpenLibrary, open_library
-from ethogram.pipeline.several import SCORE, VendorParts, vendor_parts
+from ethogram.pipeline.several import (
+    NAMES_SCORE,
+    SCORE,
+    NamedPart,
+    VendorParts,
+    named_parts,
+    shares_of,
+    vendor_parts,
+)
 from ethogram.schema import (
     IDENTITY,
     KINDS,
@@ -133,11 +141,38 @@ class LadderJudge:
         decisions = self.ladder.decide(evidence)
         verdicts = [self.verdict(item, decision) for item, decision in zip(evidence, decisions, strict=True)]
         for item, parts in vendor_parts(windows, evidence, self.knowledge).items():
-            verdicts[item] = verdicts[item].model_copy(update=self._several(parts))
+            verdicts[item] = verdicts[item].model_copy(update=_several(self._parts(parts), SCORE))
+        if identity is not None and identity.height:
+            for item, named in named_parts(windows, identity, self.knowledge).items():
+                devices = self._named(windows, item, named, verdicts[item].several)
+                score = max(NAMES_SCORE, SCORE if verdicts[item].several else 0.0)
+                verdicts[item] = verdicts[item].model_copy(update=_several(devices, score))
         return verdicts
 
-    def _several(self, parts: VendorParts) -> dict[str, object]:
-        """Fields of the answer for an item that is several devices; each part is judged by itself."""
+    def _named(
+        self, windows: Windows, item: int, named: Sequence[NamedPart], clouds: Sequence[DevicePart]
+    ) -> list[DevicePart]:  # fmt: skip
+        """Devices by host name, and those that clouds alone tell; shares are those of the clouds of their vendors."""
+        owners = {self.knowledge.owner(part.vendor): part.vendor for part in named if part.vendor}
+        shares = shares_of(windows, item, owners, self.knowledge) if owners and not clouds else {}
+        of_clouds = {self.knowledge.vendor(part.vendor) or part.vendor: part for part in clouds}
+        vendors = [part.vendor for part in named]
+        devices = []
+        for part in named:
+            of_vendor = of_clouds.get(part.vendor)
+            kind = part.kind or (of_vendor.kind if of_vendor else "")
+            vendor = self.knowledge.vendor_name(part.vendor) if part.vendor else ""
+            words = " ".join(word for word in (vendor, kind_name(kind) if kind else "device" if vendor else "") if word)
+            alone = vendors.count(part.vendor) == 1
+            share = (of_vendor.share if of_vendor else shares.get(part.vendor)) if alone else None
+            devices.append(DevicePart(
+                name=f"{words} ({part.name})" if words else part.name, vendor=vendor, kind=kind,
+                share=None if share is None else round(share, 3),
+            ))  # fmt: skip
+        return devices + [part for vendor, part in of_clouds.items() if vendor not in vendors]
+
+    def _parts(self, parts: VendorParts) -> list[DevicePart]:
+        """Devices by cloud; each part is judged by itself."""
         decisions = self.ladder.decide(self.evidence(parts.windows))
         devices = []
         for label, share, decision in zip(parts.vendors, parts.shares, decisions, strict=True):
@@ -146,11 +181,7 @@ class LadderJudge:
             vendor = self.knowledge.vendor_name(label)
             name = f"{vendor} {kind_name(kind) if kind else 'device'}"
             devices.append(DevicePart(name=name, vendor=vendor, kind=kind, share=round(share, 3)))
-        names = ", ".join(device.name for device in devices[:SHOWN]) + (", ..." if len(devices) > SHOWN else "")
-        return {
-            "statement": f"several devices: {names}", "level": "several", "labels": [], "score": SCORE, "kind": "",
-            "vendor": "", "model": "", "several": devices,
-        }  # fmt: skip
+        return devices
 
     def verdict(self, item: LadderEvidence, decision: LadderDecision) -> LadderVerdict:
         """The answer for one item, with the facts behind it."""
@@ -274,6 +305,16 @@ class LadderJudge:
             score = vendor.score if vendor else sum(decision.kinds[label] for label in kinds)
         text = " ".join(part for part in (name, _kinds_text(kinds) if kinds else "device" if name else "") if part)
         return _Statement(text, "unknown", (), score, name, " or ".join(kinds))
+
+
+def _several(devices: Sequence[DevicePart], score: float) -> dict[str, object]:
+    """Fields of the answer for an item that is several devices, the largest share first."""
+    ordered = sorted(devices, key=lambda part: -1.0 if part.share is None else part.share, reverse=True)
+    names = ", ".join(device.name for device in ordered[:SHOWN]) + (", ..." if len(ordered) > SHOWN else "")
+    return {
+        "statement": f"several devices: {names}", "level": "several", "labels": [], "score": score, "kind": "",
+        "vendor": "", "model": "", "several": ordered,
+    }  # fmt: skip
 
 
 @dataclass(frozen=True)

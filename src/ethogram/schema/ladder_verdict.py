@@ -36,12 +36,14 @@ class LevelVerdict(Record):
 
 
 class DevicePart(Record):
-    """One of several devices behind an address: the traffic with the cloud of one vendor."""
+    """One of several devices behind an address: the traffic with the cloud of one vendor, or a host name."""
 
-    name: str = Field(description="vendor and kind in words")
-    vendor: str = Field(description="the vendor")
+    name: str = Field(description="vendor and kind in words, and the host name if it has one")
+    vendor: str = Field(description="the vendor; empty if it is not known")
     kind: str = Field(default="", description="the probable kind; empty if none is")
-    share: float = Field(description="its part of the octets that any of the parts exchanged, 0 to 1")
+    share: float | None = Field(
+        default=None, description="its part of the octets with the clouds of the parts, 0 to 1; null if not known"
+    )
 
 
 class LadderVerdict(Record):
