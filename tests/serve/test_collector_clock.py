@@ -145,3 +145,10 @@ def test_a_folder_with_a_clock_in_the_future_is_resumed_and_reported(tmp_path: P
     totals = again.counters.accountings()["fingerprints"]
     assert (totals.used, dict(totals.dropped)) == (6, {"ahead of arrival": 1})
     assert run(tmp_path, good.messages([0.5])).problems == []
+
+
+def test_templates_and_clock_error_of_an_exporter_are_told(tmp_path: Path) -> None:
+    collector = run(tmp_path, OneWayExporter(1, 3 * HOUR).messages([0, 0]))
+    [row] = collector.counters.exporters()
+    assert row["templates"] == 1
+    assert row["clock_error_s"] == pytest.approx(3 * HOUR, abs=60)

@@ -193,12 +193,17 @@ class Counters:
         return losses
 
     def exporters(self) -> list[dict[str, Any]]:
-        """Sequence sums of the exporters with the most losses."""
-        known = self._of.exporters.now
+        """Sequence sums, templates and clock error of the exporters with the most losses.
+
+        The clock error is that of the latest message: seconds by which its export time is ahead of its arrival.
+        """
+        known, templates = self._of.exporters.now, self._of.decoder.store.by_exporter()
+        errors = self._of.decoder.clock_errors
         rows: list[dict[str, Any]] = [
             {
                 "address": known[index].address, "port": known[index].port, "transport": known[index].transport,
-                **totals.as_dict(),
+                **totals.as_dict(), "templates": templates[known[index]],
+                "clock_error_s": round(errors[index], 3) if index in errors else None,
             }
             for index, totals in self._of.sequences.by_exporter().items()
             if index < len(known)

@@ -82,6 +82,7 @@ class Decoder:
         self.pending = PendingSets(self._settings, self._leave)
         self.unknown_versions: Counter[int] = Counter()
         self.sequence: Sequences | None = None
+        self.clock_errors: dict[int, float] = {}
         self._moved_ns = 0
 
     def _leave(self, reason: str, count: int) -> None:
@@ -123,6 +124,7 @@ class Decoder:
             )  # fmt: skip
             self._count(counters)
             chunk = headers[:messages].copy(), sets[:count].copy()
+            self._note_clocks(chunk[0])
             matched = match(self.store, self.pending, self.sets, self._settings, batch, slots, *chunk)
             released = [self._released(entry, waited) for entry, waited in matched.released]
             fresh, wholes = self._records(batch, *chunk, matched.generations)
@@ -141,6 +143,13 @@ class Decoder:
         To be called when no more messages will arrive.
         """
         return self._moved(self._moved_ns, last=True)
+
+    def _note_clocks(self, headers: NDArray[np.void]) -> None:
+        """Keep the export time of the latest message of each exporter, relative to its arrival."""
+        numbers, place = np.unique(headers["exporter"][::-1], return_index=True)
+        latest = headers[::-1][place]
+        delay_ns = latest["arrival_ns"] - latest["residual_ns"] - latest["export_time_s"] * 1_000_000_000
+        self.clock_errors |= dict(zip(numbers.tolist(), (-delay_ns / 1e9).tolist(), strict=True))
 
     def _slots_of(self, batch: DatagramBatch) -> NDArray[np.int64]:
         """Slot of each exporter in the template store; -1 if it is refused or has sent nothing."""

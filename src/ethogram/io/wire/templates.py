@@ -401,6 +401,10 @@ class TemplateStore:
         """All templates in force, ordered by exporter, version, domain and id."""
         return [entry for _, entry in sorted(self._entries.items(), key=lambda item: item[0])]
 
+    def by_exporter(self) -> Counter[Exporter]:
+        """Number of templates in force of each exporter."""
+        return Counter(entry.exporter for entry in list(self._entries.values()))
+
     def save(self, path: Path) -> None:
         """Write the templates received over UDP atomically.
 

@@ -571,7 +571,11 @@ class ExporterItem(_Answer):
     messages: int = Field(examples=[1204])
     records: int = Field(examples=[24980])
     gaps: int = Field(description="units that the exporter sent and that did not arrive", examples=[0])
-    detail: dict[str, Any]
+    detail: dict[str, Any] = Field(
+        description="further sums of its sequence numbers; `templates` in force; `clock_error_s`, the seconds by which "
+        "the export time of its latest message is ahead of its arrival",
+        examples=[{"templates": 4, "clock_error_s": -0.4, "sent": 24980, "duplicates": 0, "resets": 0}],
+    )
 
 
 class CounterItem(_Answer):
