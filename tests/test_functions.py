@@ -19,6 +19,7 @@ FILTERS = "each filter of a list is one optional parameter of the API"
 VERB = "each parameter is an option of the command; settings are objects already"
 LONG = {
     "cli/collect.py:command": OPTIONS,
+    "cli/export.py:command": OPTIONS,
     "cli/pretrain.py:command": OPTIONS,
     "cli/simulate.py:command": OPTIONS,
     "serve/store/migrations/versions/0001_first_schema.py:upgrade": "a released migration does not change",

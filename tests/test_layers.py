@@ -81,6 +81,9 @@ DOORS: dict[str, tuple[str, ...]] = {
     "alembic": ("serve/store/",),
     "paho": ("serve/sinks/mqtt.py",),
     "stix2": ("export/stix.py",),
+    "pynetbox": ("export/netbox_client.py",),
+    "requests": ("export/netbox_client.py",),
+    "urllib3": ("export/netbox_client.py",),
 }
 FORBIDDEN = {"pickle", "joblib", "marshal", "shelve", "dill", "cloudpickle"}
 

@@ -391,6 +391,12 @@ def export(
     knowledge: str | Path | None = None,
     mud_url: str = "https://mud.invalid/",
     port: int = 0,
+    url: str = "",
+    site: str = "",
+    token_file: str | Path | None = None,
+    profile: str | Path | Sequence[str | Path] | Mapping[str, str | Path] | None = None,
+    traffic: Files | None = None,
+    dry_run: bool = False,
     devices: str | Path | None = None,
     devices_only: bool = False,
     names: Files | None = None,
@@ -420,6 +426,15 @@ def export(
         ``mud``: where the files will be served; their names follow.
     port
         ``prometheus-sd``: port of the targets; 0: none.
+    url, site, token_file
+        ``netbox``: address, site of new devices (empty: the only one), and file with a token of its API (None: the
+        environment variable ``ETHOGRAM_NETBOX_TOKEN``).
+    profile
+        ``nftables``, ``opnsense``: MUD files (RFC 8520), or MUD files by device; None: learnt from the services used.
+    traffic
+        ``nftables``, ``opnsense``: flows on which ``dry_run`` tries the rules.
+    dry_run
+        ``netbox``: list what would change. Firewalls: count what would be dropped of ``traffic``, as CSV.
     devices, devices_only, names, names_mapping, dns_log, time_zone, identity, local, time_from, time_to,
     pseudonymise, on_progress
         As for :func:`read_flows`.
@@ -443,14 +458,18 @@ def export(
     >>> print(export("csv", "home.pcap").text)  # doctest: +SKIP
     >>> export("mud", "week.parquet", mud_url="https://mud.example.com/").save("mud")  # doctest: +SKIP
     """
-    from ethogram.export.gather import data_of_inputs
-    from ethogram.export.registry import EXPORTS, ExportOptions, load_export
-    from ethogram.export.result import check_mud_url
+    from ethogram.export.gather import data_of_inputs, with_profiles
+    from ethogram.export.options import GivenOptions, export_options, read_profiles
+    from ethogram.export.registry import EXPORTS, load_export
 
     if form not in EXPORTS:
         raise UsageError(f"there is no format {form!r}; there are {', '.join(EXPORTS)}")
     write = load_export(form)
-    options = ExportOptions(mud_url=check_mud_url(mud_url), port=port)
+    options = export_options(form, GivenOptions(
+        mud_url, port, url, site, _path(token_file), profile is not None, traffic is not None, dry_run
+    ))  # fmt: skip
+    files = profile.items() if isinstance(profile, Mapping) else (("", each) for each in _paths(profile, "profile"))
+    profiles, notes = read_profiles((key, Path(path)) for key, path in files)
     reading = _reading(
         devices, local, time_from, time_to, devices_only=devices_only, names=names, names_mapping=names_mapping,
         dns_log=dns_log, time_zone=time_zone, identity=identity, pseudonymise=pseudonymise,
@@ -461,9 +480,10 @@ def export(
             paths, _all_known(library), EXPORTS[form], reading, wanted=wanted, knowledge=_path(knowledge),
             on_progress=on_progress,
         )  # fmt: skip
+        data = with_profiles(data, profiles, _paths(traffic, "traffic"), reading)
         made = ExportedFiles.of(write(data, options), len(data.devices))
     _warned(log)
-    return made
+    return replace(made, notes=(*notes, *made.notes))
 
 
 def label(

@@ -23,6 +23,7 @@ from custom_flow_twin import P
 from ethogram.cli.app import COMMANDS
 from ethogram.simulate import SimulatedHome
 from labelled_flows_made import home, write_home
+from tests.export import fake_netbox
 
 TRAIN = ["--set", "training.batch=64", "--passes", "1", "--seeds", "1", "--threads", "1"]
 FEW = ["--seeds", "1", "--set", "train_flows=300", "--set", "test_flows=300", "--set", "draws=20"]
@@ -62,7 +63,15 @@ STEPS: dict[str, list[list[str]]] = {
     "backup": [["--data", "service", "-o", "store.backup"]],
     "restore": [["store.backup", "--data", "restored"]],
     "export": [["csv", "flows.parquet", "-o", "devices.csv.out"], ["mud", "flows.parquet", "-o", "mud"],
-               ["ecs", "--data", "service", "-o", "stored.jsonl"]],
+               ["ecs", "--data", "service", "-o", "stored.jsonl"],
+               ["homeassistant", "flows.parquet", "-o", "devices.jsonl"],
+               ["ocsf", "flows.parquet", "-o", "devices.ocsf.jsonl"],
+               ["stix", "flows.parquet", "-o", "devices.stix.json"],
+               ["prometheus-sd", "flows.parquet", "-o", "targets.json"],
+               ["nftables", "flows.parquet", "-o", "devices.nft"], ["opnsense", "flows.parquet", "-o", "aliases.json"],
+               ["nftables", "flows.parquet", "--dry-run", "--traffic", "flows.parquet", "-o", "dropped.csv"],
+               ["netbox", "flows.parquet", "--url", "http://127.0.0.1:NETBOX", "--token-file", "token",
+                "-o", "netbox.txt"]],
     "sinks": [["--config", "sinks.toml", "--data", "service"],
               ["--config", "sinks.toml", "--data", "service", "--test", "log"]],
 }  # fmt: skip
@@ -73,6 +82,10 @@ RUN = textwrap.dedent("""
     import orjson
     from ethogram.cli import main
 
+    servers = contextlib.ExitStack()
+    from tests.export.fake_netbox import fake_netbox
+    netbox = servers.enter_context(fake_netbox(page=100))
+    netbox.add("dcim/sites", name="Home", slug="home")
     sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sink.bind(("127.0.0.1", 0))
     port = str(sink.getsockname()[1])
@@ -81,10 +94,12 @@ RUN = textwrap.dedent("""
         for arguments in calls:
             said = io.StringIO()
             with contextlib.redirect_stderr(said):
-                code = main([verb, *(one.replace("SINK", port) for one in arguments)])
+                given = [one.replace("SINK", port).replace("NETBOX", str(netbox.port)) for one in arguments]
+                code = main([verb, *given])
             done.append([verb, code, said.getvalue()[-500:]])
     with open("done.json", "wb") as file:
         file.write(orjson.dumps(done))
+    servers.close()
 """)
 
 CALL = re.compile(r"^(?P<thread>\d+) +(?P<name>\w+)\((?P<rest>.*)$")
@@ -165,6 +180,7 @@ def write_inputs(folder: Path) -> None:
     (folder / "day.pcap").write_bytes(twin.capture(packets))
     (folder / "devices.csv").write_text("device,mac,ip\ncamera,02:00:00:00:00:07,\n")
     (folder / "camera.csv").write_text("device,label\ncamera,camera\n")
+    (folder / "token").write_text(fake_netbox.TOKEN)
     (folder / "sinks.toml").write_text('[sinks.log]\ntype = "file"\npath = "events.jsonl"\n')
     write_home(folder, "custom", home(600))
     simulated = SimulatedHome()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ethogram.cli.monitor import profile_file
 from ethogram.cli.options import Force, KnowledgeOption, LibraryOption
 from ethogram.cli.outputs import Form, check_folder, check_output, is_standard_output
 from ethogram.cli.reading import end_with, show_log
@@ -35,15 +36,18 @@ class Format(StrEnum):
     ECS = "ecs"
     HOMEASSISTANT = "homeassistant"
     MUD = "mud"
+    NETBOX = "netbox"
+    NFTABLES = "nftables"
     OCSF = "ocsf"
+    OPNSENSE = "opnsense"
     PROMETHEUS_SD = "prometheus-sd"
     STIX = "stix"
 
 
 @with_reading_options()
 def command(
-    form: Annotated[Format, typer.Argument(metavar="FORMAT", help="csv, ecs, homeassistant, mud, ocsf, "
-                                          "prometheus-sd or stix.")],
+    form: Annotated[Format, typer.Argument(metavar="FORMAT", help="csv, ecs, homeassistant, mud, netbox, "
+                                          "nftables, ocsf, opnsense, prometheus-sd or stix.")],
     inputs: Annotated[
         list[str] | None,
         typer.Argument(metavar="[IN]...", help="Inputs as for 'ethogram identify'; without any, the live service's "
@@ -64,6 +68,31 @@ def command(
     port: Annotated[
         int, typer.Option(min=0, max=65_535, help="prometheus-sd: port of the targets; 0: none.")
     ] = 0,
+    url: Annotated[
+        str, typer.Option(metavar="URL", help="netbox: address of NetBox.", show_default=False)
+    ] = "",
+    site: Annotated[
+        str, typer.Option(metavar="NAME", help="netbox: site of new devices. Default: the only one.",
+                          show_default=False)
+    ] = "",
+    token_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="netbox: file with a token of its API. Default: the variable "
+                                  "ETHOGRAM_NETBOX_TOKEN.", show_default=False)
+    ] = None,
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[DEVICE=]FILE", help="nftables, opnsense: MUD file (RFC 8520) for one device, or for "
+                     "all. Repeatable. Default: learnt from the services used.", show_default=False),
+    ] = None,
+    traffic: Annotated[
+        list[str] | None,
+        typer.Option(metavar="IN", help="nftables, opnsense: flows on which --dry-run tries the rules. Repeatable.",
+                     show_default=False, parser=input_path),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="netbox: list what would change. nftables, opnsense: count what would be "
+                           "dropped of --traffic, as CSV.")
+    ] = False,
     force: Force = False,
     config: Config = None,
     data: Data = None,
@@ -76,25 +105,34 @@ def command(
     With inputs, their devices are identified as by 'ethogram identify --no-flows'. Without inputs, the devices and
     alerts of the live service are exported; it may run meanwhile.
     """
-    from ethogram.export.registry import EXPORTS, ExportOptions, load_export
-    from ethogram.export.result import check_mud_url
+    from ethogram.export.gather import with_profiles
+    from ethogram.export.options import GivenOptions, export_options, read_profiles
+    from ethogram.export.registry import EXPORTS, load_export
 
     export = EXPORTS[form.value]
     write = load_export(form.value)
-    options = ExportOptions(mud_url=check_mud_url(mud_url), port=port)
+    options = export_options(form.value, GivenOptions(
+        mud_url, port, url, site, token_file, bool(profile), bool(traffic), dry_run
+    ))  # fmt: skip
+    files = [profile_file(text) for text in profile or ()]
+    read = (*(inputs or ()), *(traffic or ()), *(path for _, path in files))
     if form is Format.MUD and not is_standard_output(output):
-        check_folder(output, inputs=inputs or (), force=force)
+        check_folder(output, inputs=read, force=force)
     else:
-        check_output(output, Form(export.summary, export.suffixes, text=True), inputs or (), force=force)
+        suffixes = (".csv",) if options.dry_run and form is not Format.NETBOX else export.suffixes
+        check_output(output, Form(export.summary, suffixes, text=True), read, force=force)
+    profiles, notes = read_profiles(files)
+    report(*notes)
     errors: Sequence[str] = ()
     if inputs:
         refuse_options("belongs to the live service", {"--config": config, "--data": data, "--store": store})
         gathered, errors = _of_inputs(inputs, export, reading, library, knowledge, device or ())
     else:
-        refuse_options("belongs to inputs", {"--library": library, "--knowledge": knowledge,
-                                      **dict.fromkeys(reading.given, True)})  # fmt: skip
+        given = {} if traffic else dict.fromkeys(reading.given, True)
+        refuse_options("belongs to inputs", {"--library": library, "--knowledge": knowledge, **given})
         settings = service_settings(config, data, store)
         gathered = _of_service(settings, export, device or ())
+    gathered = with_profiles(gathered, profiles, traffic or (), reading)
     parts = write(gathered, options)
     _write(parts, output, len(gathered.devices), folder=form is Format.MUD)
     return end_with(errors)
@@ -132,7 +170,7 @@ def _of_service(settings: ServeSettings, form: ExportFormat, wanted: Sequence[st
         use, notes = stored_uses(opened, service.collector_folder / "flows", service.stored_counts(),
                                  [device.id for device in devices])  # fmt: skip
         report(*notes)
-    return ExportData(devices, datetime.now(tz=UTC), tuple(alerts), use.uses, use.ends)
+    return ExportData(devices, datetime.now(tz=UTC), tuple(alerts), use.uses, use.ends, local=settings.flow.local)
 
 
 def _write(parts: Iterable[Written], output: Path, devices: int, *, folder: bool) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ethogram.pipeline.read_options import ReadOptions
     from ethogram.schema import MonitorAlarm, MonitorReport
 
-__all__ = ["command"]
+__all__ = ["command", "profile_file"]
 
 
 @with_reading_options(identity=False)
@@ -78,7 +78,7 @@ def command(
     from ethogram.config import MonitorSettings
     from ethogram.pipeline.monitor import ProfileSources, monitor
 
-    files = tuple(_profile_file(text) for text in profile or ())
+    files = tuple(profile_file(text) for text in profile or ())
     read = (*inputs, *(baseline or ()), *(path for _, path in files), *reading.files)
     if output is not None:
         check_output(output, PROFILES, read, force=force)
@@ -112,7 +112,7 @@ def command(
 COLUMNS = ("device", "start", "end", "epochs", "reason", "excesses", "services")
 
 
-def _profile_file(text: str) -> tuple[str, Path]:
+def profile_file(text: str) -> tuple[str, Path]:
     """Device or label, and file, of ``[DEVICE=]FILE``; a name of a file may have an equals sign in it."""
     if Path(text).exists():
         return "", Path(text)

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ethogram.errors import InputError
+import polars as pl
+
+from ethogram.config import FlowSettings
+from ethogram.errors import EthogramWarning, InputError
 from ethogram.export.registry import ExportData, ExportFormat
+from ethogram.pipeline.flows import read_flows
 from ethogram.pipeline.identify import IdentifyOptions, identify
 from ethogram.pipeline.inputs import is_fingerprints
 from ethogram.pipeline.library import OpenLibrary
 from ethogram.pipeline.read_options import OnProgress, ReadOptions
 from ethogram.pipeline.run_log import RunLog
 from ethogram.pipeline.service_use import ServiceUse
-from ethogram.schema import ExportedDevice
+from ethogram.schema import ExportedDevice, MudProfile
 
-__all__ = ["data_of_inputs", "select_devices"]
+__all__ = ["data_of_inputs", "select_devices", "with_profiles"]
 
 
 def data_of_inputs(
@@ -63,8 +69,35 @@ def data_of_inputs(
         on_flows=use.add if services else None,
     )  # fmt: skip
     devices = select_devices(map(ExportedDevice.of_verdict, run.inventory.devices), wanted)
-    data = ExportData(devices, datetime.now(tz=UTC), uses=use.uses if services else None, ends=use.ends)
+    data = ExportData(devices, datetime.now(tz=UTC), uses=use.uses if services else None, ends=use.ends,
+                      local=(reading.flow or FlowSettings()).local)  # fmt: skip
     return data, run.log
+
+
+def with_profiles(
+    data: ExportData, profiles: Mapping[str, MudProfile], traffic: Sequence[str | Path], reading: ReadOptions
+) -> ExportData:
+    """The same with profiles of files, and with the flows on which a dry run tries rules.
+
+    Raises
+    ------
+    InputError
+        If a profile is for a device that there is not.
+    """
+    if profiles:
+        known = {text for device in data.devices
+                 for text in (device.id, device.name, *device.addresses, *device.macs, *device.host_names)}  # fmt: skip
+        for device in profiles:
+            if device and device not in known:
+                raise InputError(f"--profile: there is no device {device!r}")
+
+    def flows() -> Iterator[pl.DataFrame]:
+        run = read_flows(list(traffic), reading)
+        yield from run.batches()
+        for line in run.errors:
+            warnings.warn(line, EthogramWarning, stacklevel=2)
+
+    return replace(data, profiles=profiles, flows=flows if traffic else data.flows)
 
 
 def select_devices(devices: Iterable[ExportedDevice], wanted: Sequence[str]) -> tuple[ExportedDevice, ...]:

@@ -4,17 +4,39 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple
 
 import polars as pl
 
 from ethogram.errors import ConfigurationError
-from ethogram.schema import MUD_USE, ExportedDevice, SinkEvent
+from ethogram.schema import MUD_USE, ExportedDevice, MudProfile, SinkEvent
 
-__all__ = ["EXPORTS", "ExportData", "ExportFormat", "ExportOptions", "Written", "load_export"]
+__all__ = ["EXPORTS", "ExportData", "ExportFormat", "ExportOptions", "NetBoxPlace", "Written", "load_export"]
+
+
+@dataclass(frozen=True)
+class NetBoxPlace:
+    """A NetBox server.
+
+    Parameters
+    ----------
+    url
+        Where its page is.
+    token
+        Of its API.
+    site
+        Name or slug of the site of new devices; empty: the only one that there is.
+    timeout_s
+        Time that it has for an answer.
+    """
+
+    url: str
+    token: str = field(repr=False)
+    site: str = ""
+    timeout_s: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -29,11 +51,17 @@ class ExportOptions:
         Port of the targets of Prometheus; 0: none.
     prefix
         Topic prefix of MQTT discovery.
+    dry_run
+        Say what would change (``netbox``) or be dropped (firewalls), and change nothing.
+    netbox
+        Where NetBox is.
     """
 
     mud_url: str = "https://mud.invalid/"
     port: int = 0
     prefix: str = "homeassistant"
+    dry_run: bool = False
+    netbox: NetBoxPlace | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +80,12 @@ class ExportData:
         Time of the export.
     ends
         Host names and addresses of other ends (:data:`ethogram.pipeline.service_use.END`), where they are known.
+    profiles
+        MUD profiles of files by device; empty text: of every other device.
+    local
+        Prefixes of the local networks.
+    flows
+        Gives the flows of a dry run.
     """
 
     devices: tuple[ExportedDevice, ...]
@@ -59,6 +93,9 @@ class ExportData:
     events: tuple[SinkEvent, ...] = ()
     uses: pl.DataFrame | None = None
     ends: pl.DataFrame | None = None
+    profiles: Mapping[str, MudProfile] = field(default_factory=dict)
+    local: tuple[str, ...] = ()
+    flows: Callable[[], Iterable[pl.DataFrame]] = field(default=tuple)
 
     def uses_of(self, device: ExportedDevice) -> pl.DataFrame:
         """Services that a device uses."""
@@ -115,7 +152,10 @@ EXPORTS: dict[str, ExportFormat] = {
     "ecs": ExportFormat("JSON lines in the Elastic Common Schema", "ecs", (".jsonl", ".ndjson", ".json")),
     "homeassistant": ExportFormat("MQTT discovery of Home Assistant", "homeassistant", (".jsonl", ".ndjson", ".json")),
     "mud": ExportFormat("MUD files (RFC 8520), one for each device", "mud", (".json",), "services"),
+    "netbox": ExportFormat("devices of a NetBox server", "netbox", (".txt", ".log"), needs=("pynetbox", "netbox")),
+    "nftables": ExportFormat("rules of nftables", "nftables", (".nft", ".conf"), "services"),
     "ocsf": ExportFormat("JSON lines in the Open Cybersecurity Schema", "ocsf", (".jsonl", ".ndjson", ".json")),
+    "opnsense": ExportFormat("aliases of OPNsense", "opnsense", (".json",), "services"),
     "prometheus-sd": ExportFormat("targets for the file discovery of Prometheus", "prometheus_sd", (".json",)),
     "stix": ExportFormat("a bundle of STIX 2.1", "stix", (".json",), needs=("stix2", "stix")),
 }

@@ -10,7 +10,7 @@ from ethogram._files import atomic_write, require_ours
 from ethogram.errors import InputError, UsageError
 from ethogram.export.registry import Written
 
-__all__ = ["ExportedFiles", "check_mud_url", "write_file", "write_folder"]
+__all__ = ["ExportedFiles", "write_file", "write_folder"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class ExportedFiles:
         texts: dict[str, list[str]] = {}
         notes: list[str] = []
         for part in parts:
-            texts.setdefault(part.name, []).append(part.text)
+            if part.text or not part.note:
+                texts.setdefault(part.name, []).append(part.text)
             notes += [part.note] if part.note else []
         return cls({name: "".join(each) for name, each in texts.items()}, tuple(notes), devices)
 
@@ -103,17 +104,3 @@ def write_folder(parts: Iterable[Written], folder: Path) -> int:
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror or error}", file=folder) from None
     return written
-
-
-def check_mud_url(text: str) -> str:
-    """Start of MUD URLs, which ends in a slash.
-
-    Raises
-    ------
-    UsageError
-        If it does not begin with ``https://`` (RFC 8520).
-    """
-    if not text.startswith("https://"):
-        raise UsageError(f"--mud-url: a MUD URL begins with https:// (RFC 8520), not {text!r}")
-    return text if text.endswith("/") else f"{text}/"
-
