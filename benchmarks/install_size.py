@@ -65,13 +65,13 @@ two cores shared with other work, so compare CPU time):
 |---|---|---|---|---|---|---|
 | PyArrow | 171 | 4.5 | 374 | 3.3 | 583 | 0.4 |
 | Polars (`sink_parquet`, `collect_batches`) | 0 | 2.9 | 214 | 1.0 | 787 | 0.2 |
-| arro3 (`arro3-core`, `arro3-io`; MIT or Apache-2.0) | 33 | fails | | 1.7 | 275 | reads all |
+| arro3 (`arro3-core`, `arro3-io`; MIT or Apache-2.0) | 33 | 3.7 | 258 | 1.7 | 275 | reads all |
 
 - Polars alone can write and read flow tables: it streams batches of a generator, and takes metadata from a function
   that it calls after the last batch. PyArrow's time to read includes checking that texts are valid, which Ethogram
   does because files may be damaged.
-- arro3 fails at Polars' text columns with dictionaries, takes metadata before the rows only (identity facts are known
-  after them), and reads neither the metadata nor selected columns nor one row group.
+- arro3 writes columns of categories only as plain text, takes metadata before the rows (identity facts are known after
+  them), and reads neither selected columns nor one row group.
 - PyArrow stays for four uses that Polars does not cover: the collector adds row groups to a file that stays open for
   minutes; training and the inventory of the live service read row groups by number; custom flows, with a list of
   packets and their octets in each row, are converted from and to NumPy without a copy; texts are made of the octets
