@@ -81,6 +81,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "alembic": ("serve/store/",),
     "paho": ("serve/sinks/mqtt.py",),
     "stix2": ("export/stix.py",),
+    "apprise": ("serve/sinks/apprise_service.py",),
     "pynetbox": ("export/netbox_client.py",),
     "requests": ("export/netbox_client.py",),
     "urllib3": ("export/netbox_client.py",),

@@ -72,7 +72,7 @@ class ServeSettings(Settings):
     web: WebSettings = WebSettings()
     sinks: dict[SinkName, SinkSettings] = Field(
         default={}, description="where alerts and changes are sent, each a table `[sinks.NAME]` with a `type`: "
-                                "`webhook`, `syslog`, `file` or `mqtt`",
+                                "`webhook`, `syslog`, `file`, `mqtt` or `apprise`",
     )  # fmt: skip
 
     @field_validator("library", mode="before")

@@ -8,7 +8,10 @@ from pydantic import Field, StringConstraints
 
 from ethogram.config._base import Settings
 
-__all__ = ["FileSinkSettings", "MqttSettings", "SinkName", "SinkSettings", "SyslogSettings", "WebhookSettings"]
+__all__ = [
+    "AppriseSettings", "FileSinkSettings", "MqttSettings", "SinkName", "SinkSettings", "SyslogSettings",
+    "WebhookSettings",
+]  # fmt: skip
 
 SinkName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 _Events = Literal["alert", "device new", "verdict changed", "label", "merge", "split", "state", "group", "health"]
@@ -80,6 +83,14 @@ class MqttSettings(_SinkBase):
     max_devices: int = Field(default=5000, gt=0, description="devices that are published; further ones are counted")
 
 
+class AppriseSettings(_SinkBase):
+    """A sink for a service that Apprise knows, such as e-mail; its URL has secrets and is not in this file."""
+
+    type: Literal["apprise"] = Field(description="`apprise`")
+    url_file: str = Field(default="", description="file with the URL of the service, such as `mailtos://USER:PASS@HOST`")
+    url_variable: str = Field(default="", description="environment variable with the URL instead")
+
+
 SinkSettings = Annotated[
-    WebhookSettings | SyslogSettings | FileSinkSettings | MqttSettings, Field(discriminator="type")
+    WebhookSettings | SyslogSettings | FileSinkSettings | MqttSettings | AppriseSettings, Field(discriminator="type")
 ]

@@ -18,7 +18,14 @@ from typing import Any
 import orjson
 
 from ethogram._files import write_bytes
-from ethogram.config.sinks import FileSinkSettings, MqttSettings, SinkSettings, SyslogSettings, WebhookSettings
+from ethogram.config.sinks import (
+    AppriseSettings,
+    FileSinkSettings,
+    MqttSettings,
+    SinkSettings,
+    SyslogSettings,
+    WebhookSettings,
+)
 from ethogram.errors import EthogramError
 from ethogram.schema import SEVERITIES, EventRow, ServiceHealth, SinkEvent
 from ethogram.serve.exported import DevicesRead, sink_events
@@ -55,6 +62,10 @@ def open_sink(settings: SinkSettings) -> Sink:
         from ethogram.serve.sinks.json_file import JsonFile
 
         return JsonFile(settings)
+    if isinstance(settings, AppriseSettings):
+        from ethogram.serve.sinks.apprise_service import AppriseService
+
+        return AppriseService(settings)
     assert isinstance(settings, MqttSettings)
     from ethogram.serve.sinks.mqtt import Mqtt
 
