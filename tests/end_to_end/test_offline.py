@@ -61,6 +61,7 @@ STEPS: dict[str, list[list[str]]] = {
     "rejudge": [["--data", "service", "--dry-run"]],
     "users": [["--data", "service", "--add", "guest"], ["--data", "service"]],
     "backup": [["--data", "service", "-o", "store.backup"]],
+    "forget": [["--data", "service"]],
     "restore": [["store.backup", "--data", "restored"]],
     "export": [["csv", "flows.parquet", "-o", "devices.csv.out"], ["mud", "flows.parquet", "-o", "mud"],
                ["ecs", "--data", "service", "-o", "stored.jsonl"],

@@ -57,6 +57,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "alerts": ("ethogram.cli.alerts", "list open alerts of the live service, or what rules would raise"),
         "sinks": ("ethogram.cli.sinks", "list where the live service sends alerts, and test it"),
         "users": ("ethogram.cli.users", "list, add and remove users of the live service, and replace tokens"),
+        "forget": ("ethogram.cli.forget", "remove everything about a device from the live service"),
         "new-key": ("ethogram.cli.new_key", "make a key file for pseudonyms"),
         "backup": ("ethogram.cli.backup", "write the store of the live service to one file"),
         "restore": ("ethogram.cli.restore", "make a store of the live service from a backup"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Collection
 from pathlib import Path
 
 import orjson
@@ -18,7 +19,7 @@ from ethogram.fingerprint.device import DeviceState
 from ethogram.fingerprint.exporter import FingerprintExporter, profiles_of, settings_digest
 from ethogram.schema import COUNTS, Accounting
 
-__all__ = ["STATE_FORMAT", "UNREADABLE", "restore", "save", "table_of"]
+__all__ = ["STATE_FORMAT", "UNREADABLE", "forget_devices", "restore", "save", "table_of"]
 
 STATE_FORMAT = "ethogram.exporter-state/1"
 UNREADABLE = (Exception, pl.exceptions.PanicException)
@@ -60,6 +61,32 @@ def save(exporter: FingerprintExporter, path: str | Path) -> None:
         }
     )
     write_bytes(Path(path), head + b"\n" + payload)
+
+
+def forget_devices(path: Path, devices: Collection[str]) -> None:
+    """Remove devices from a saved state, which is replaced whole; a state that cannot be used is deleted.
+
+    Parameters
+    ----------
+    path
+        File written by :func:`save`.
+    devices
+        Their names in the flow table.
+    """
+    line, _, payload = path.read_bytes().partition(b"\n")
+    try:
+        head = orjson.loads(line)
+        body, table = orjson.loads(payload[: head["json_octets"]]), table_of(payload[head["json_octets"] :])
+        body["devices"] = [state for state in body["devices"] if state["device"] not in devices]
+        rest = io.BytesIO()
+        table.filter(~pl.col("device").cast(pl.String).is_in(list(devices))).write_ipc(rest, compression="zstd")
+    except UNREADABLE:
+        path.unlink(missing_ok=True)
+        return
+    json = orjson.dumps(body)
+    new = json + rest.getvalue()
+    head |= {"sha256": hashlib.sha256(new).hexdigest(), "json_octets": len(json)}
+    write_bytes(path, orjson.dumps(head) + b"\n" + new)
 
 
 def restore(

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from ethogram.schema.exported import ExportedDevice, SinkEvent
     from ethogram.schema.fingerprint import FINGERPRINT, FINGERPRINT_FORMAT, STATUS
     from ethogram.schema.flow import FLOW, FLOW_METADATA, INITIATOR, ROLE, SCOPE
+    from ethogram.schema.forget import ForgetRequest, NameSpan
     from ethogram.schema.identity import FACT, IDENTITY, MAX_VALUE
     from ethogram.schema.kind import KINDS, NETWORK_EQUIPMENT, Kind
     from ethogram.schema.ladder import LadderEvidence, LadderTerm, TermLevel
@@ -218,6 +219,7 @@ __all__ = [
     "ExporterSample",
     "Fallback",
     "FlowSource",
+    "ForgetRequest",
     "GroupRow",
     "IdentityFact",
     "Inventory",
@@ -240,6 +242,7 @@ __all__ = [
     "MudProfile",
     "MudRule",
     "MuteRow",
+    "NameSpan",
     "NetworkChange",
     "NetworkChanges",
     "NoteRow",
@@ -314,6 +317,7 @@ _MODULES = {
         "ethogram.schema.deviation",
     ),
     **dict.fromkeys(("ExportedDevice", "SinkEvent"), "ethogram.schema.exported"),
+    **dict.fromkeys(("ForgetRequest", "NameSpan"), "ethogram.schema.forget"),
     **dict.fromkeys(("FINGERPRINT", "FINGERPRINT_FORMAT", "STATUS"), "ethogram.schema.fingerprint"),
     **dict.fromkeys(("FLOW", "FLOW_METADATA", "INITIATOR", "ROLE", "SCOPE"), "ethogram.schema.flow"),
     **dict.fromkeys(("FACT", "IDENTITY", "MAX_VALUE"), "ethogram.schema.identity"),

@@ -36,6 +36,18 @@ class SegmentName:
     number: int
     start_ns: int
 
+    @classmethod
+    def parse(cls, stem: str) -> SegmentName:
+        """The name of a file without suffix.
+
+        >>> SegmentName.parse("20231114T221400.5Z-00000012").start_ns
+        1700000040500000000
+        """
+        begin, _, number = stem.rpartition("-")
+        second, _, part = begin.rstrip("Z").partition(".")
+        moment = datetime.strptime(second, "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+        return cls(int(number), int(moment.timestamp()) * 1_000_000_000 + int(part.ljust(9, "0")))
+
     @property
     def stem(self) -> str:
         """File name without suffix; names sort in order of writing.

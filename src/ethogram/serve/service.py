@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -44,6 +45,7 @@ from ethogram.serve.changes import StoredChanges, device_changes, due_of, stored
 from ethogram.serve.collector import COUNTERS, Collector, CollectorSettings
 from ethogram.serve.facts import midnight_before
 from ethogram.serve.feedback import ConfirmedLibrary
+from ethogram.serve.forget import forget_files
 from ethogram.serve.judge import Judge
 from ethogram.serve.library_files import LibraryFiles
 from ethogram.serve.memory import release_memory
@@ -207,6 +209,7 @@ class Service:
         self._check_web()
         self.make_folder()
         self._take_lock()
+        self._finish_forgetting()
         self._switch_s = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_S)
         runs: list[tuple[str, Callable[[], None]]] = [("judge", self._run_judge)]
@@ -418,6 +421,63 @@ class Service:
         """A judge over this store and the stored counts that reads no segments, for commands beside the service."""
         identifier = self._files.new(self._confirmed.open())
         return Judge(store, self.folder / "facts", (), identifier, self._settings.judge, stored=SOURCES)
+
+    def forget_apart(self, store: Store, id_: str | None = None, *, dry_run: bool = False) -> dict[str, int]:
+        """Forget a device, and what an interrupted run was to forget, while no service uses the folder.
+
+        Parameters
+        ----------
+        store
+            The store of this folder.
+        id_
+            Of the device; None: only complete interrupted runs.
+        dry_run
+            Only count.
+
+        Returns
+        -------
+        Number of rows by table and by kind of file.
+
+        Raises
+        ------
+        UsageError
+            If a service uses the folder, or there is no such device.
+        InputError
+            If a file or the store cannot be written; the next call continues.
+        """
+        if id_ is not None and dry_run:
+            request, rows = store.forget_request(id_)
+            return forget_files(request, self.stored_counts(), self.collector_folder, dry_run=True) | rows
+        self._take_lock()
+        try:
+            return self._forget(store, id_)
+        finally:
+            os.close(self._lock)
+            self._lock = -1
+
+    def _forget(self, store: Store, id_: str | None = None) -> dict[str, int]:
+        """Files first, then the rows with the request, then the library of confirmed devices and free pages."""
+        if id_ is not None:
+            store.request_forget(id_)
+        total: Counter[str] = Counter()
+        for request in store.forget_requests():
+            total.update(forget_files(request, self.stored_counts(), self.collector_folder))
+            total.update(store.forget_rows(request))
+        if store.clear_free_pages():
+            ConfirmedLibrary(self.folder).update(store, self.stored_counts())
+        return dict(total)
+
+    def _finish_forgetting(self) -> None:
+        """Complete what an interrupted run was to forget, before the collector writes again."""
+        place = self._store_place()
+        if "://" in place or not Path(place).exists():  # a database that does not answer would hold up the collector
+            return
+        try:
+            with Store.open(place, self._settings.judge) as store:
+                if self._forget(store):
+                    self._say("an interrupted run of 'ethogram forget' was completed")
+        except EthogramError as error:
+            self._say(f"forget: {error}")
 
     def stored_counts(self) -> StoredCounts:
         """The stored counts, for commands beside the service that judge nothing."""

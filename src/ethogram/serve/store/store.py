@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,6 +24,7 @@ from ethogram.schema import (
     DueDevice,
     EventRow,
     ExporterRow,
+    ForgetRequest,
     GroupRow,
     MuteRow,
     Overview,
@@ -32,7 +33,7 @@ from ethogram.schema import (
     UserRow,
     VerdictChange,
 )
-from ethogram.serve.store import access, alerts, backup, conflicts, edits, reads, rounds
+from ethogram.serve.store import access, alerts, backup, conflicts, edits, forget, reads, rounds
 from ethogram.serve.store.database import FAILURES, connect, migrate, reason_of, shown, url_of
 from ethogram.serve.store.tables import device, watched_file
 
@@ -537,6 +538,60 @@ class Store:
         """Delete identity facts that were last seen before a time; returns their number."""
         with self._writing() as connection:
             return rounds.forget_facts(connection, before)
+
+    def find_devices(self, text: str) -> list[str]:
+        """Ids of the devices that an id, an address, a MAC or a name means."""
+        with self._reading() as connection:
+            return forget.find_devices(connection, text)
+
+    def request_forget(self, id_: str, user: str = "") -> ForgetRequest:
+        """Store that a device is to be forgotten, and return what identifies it.
+
+        Raises
+        ------
+        UsageError
+            If there is no such device.
+        """
+        with self._writing() as connection:
+            return forget.request_forget(connection, id_, user)
+
+    def forget_request(self, id_: str) -> tuple[ForgetRequest, dict[str, int]]:
+        """What identifies a device, and the rows that forgetting would remove by table; nothing is stored."""
+        with self._reading() as connection:
+            request = forget.request_of(connection, id_)
+            return request, forget.plan_of(connection, request)
+
+    def forget_requests(self) -> list[ForgetRequest]:
+        """Devices that are to be forgotten and are not yet."""
+        with self._reading() as connection:
+            return forget.open_requests(connection)
+
+    def forget_rows(self, request: ForgetRequest) -> dict[str, int]:
+        """Delete the rows of a device together with its request; returns their number by table."""
+        with self._writing() as connection:
+            return forget.forget_rows(connection, request)
+
+    def clear_free_pages(self) -> bool:
+        """Rewrite the database if free pages may hold what was deleted; returns whether it was.
+
+        Of PostgreSQL, its own vacuum does that.
+        """
+        with self._reading() as connection:
+            if not forget.rewritten(connection):
+                return False
+        try:
+            if self._engine.dialect.name == "sqlite":
+                raw = self._engine.raw_connection()
+                try:
+                    for statement in ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"):
+                        raw.cursor().execute(statement)
+                finally:
+                    raw.close()
+        except FAILURES as error:
+            raise InputError(f"cannot be written: {reason_of(error)}", file=self.name) from None
+        with self._writing() as connection:
+            forget.rewritten(connection, datetime.now(tz=UTC))
+        return True
 
     def record_round(self, result: RoundResult) -> None:
         """Store one round of the judge: all of it, or nothing.
