@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -13,10 +13,11 @@ from crash_points import Crash, CrashPoints
 from segments_made import MINUTE, START, flows, segment
 
 from ethogram.cli import main
-from ethogram.config import ServeSettings
+from ethogram.config import RetentionSettings, ServeSettings
 from ethogram.errors import UsageError
 from ethogram.schema import DeviceFact, DeviceSighting, RoundResult
 from ethogram.serve.facts import CountFacts
+from ethogram.serve.retention import Retention
 from ethogram.serve.segments import row_groups
 from ethogram.serve.service import Service
 from ethogram.serve.store import Store
@@ -176,3 +177,22 @@ def test_a_folder_in_use_is_refused(data: Path) -> None:
     with Store.open(data / "store.db") as store, pytest.raises(UsageError, match="another service uses this folder"):
         service(data).forget_apart(store, store.find_devices(ADDRESS)[0])
     assert datetime.now(tz=UTC) > START
+
+
+def test_each_kind_has_its_own_retention(data: Path) -> None:
+    old = data / "collector" / "fingerprints" / "20260301T000000Z-00000001.parquet"
+    old.parent.mkdir()
+    old.write_bytes(b"")
+    days = {"history_days": 10, "alert_days": 10, "event_days": 20, "audit_days": 30, "fingerprint_days": 5}
+    now = datetime.now(tz=UTC)
+    with Store.open(data / "store.db") as store:
+        judge = service(data).judge_apart(store)
+        for kind, days_later, left in (("events", 19, True), ("events", 21, False), ("audit", 29, True),
+                                       ("audit", 31, False), ("history", 31, False)):  # fmt: skip
+            Retention(RetentionSettings.of(**days, count_days=10_000), data / "collector").run(
+                judge, now + timedelta(days=days_later)
+            )
+            rows = {"events": store.events, "audit": store.audit, "history": store.changes}[kind]()
+            assert bool(rows) == left, (kind, days_later)
+        assert not old.exists()
+        assert store.find_devices(ADDRESS), "devices, labels and notes stay"

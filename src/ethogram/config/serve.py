@@ -23,13 +23,20 @@ ENVIRONMENT_PREFIX = "ETHOGRAM_SERVE_"
 
 
 class RetentionSettings(Settings):
-    """How long facts are kept; labels, history and decisions are always kept."""
+    """How long each kind of fact and decision is kept; labels, notes and verdicts are always kept."""
 
     flow_days: int = Field(default=7, gt=0, description="days of flow tables; unread ones are always kept")
     count_days: int = Field(default=400, gt=0, description="days of counts by hour and service")
     identity_days: int = Field(
         default=0, ge=0, description="days that identity facts stay after they were last seen; 0: always"
     )
+    fingerprint_days: int = Field(
+        default=0, ge=0, description="days of fingerprints that the collector wrote; 0: always"
+    )
+    history_days: int = Field(default=0, ge=0, description="days of changes of statements; 0: always")
+    alert_days: int = Field(default=0, ge=0, description="days that closed alerts stay after the last time; 0: always")
+    event_days: int = Field(default=0, ge=0, description="days of events, of which at most 100,000 stay; 0: always")
+    audit_days: int = Field(default=0, ge=0, description="days of the audit log; 0: always")
 
 
 class ServeSettings(Settings):

@@ -67,6 +67,14 @@ class Retention:
                 with contextlib.suppress(OSError):
                     path.unlink()
                     removed += 1
+            removed += self._remove_fingerprints(now)
+        limits = {
+            name: now - timedelta(days=days)
+            for name, days in (("history", self._settings.history_days), ("alert", self._settings.alert_days),
+                               ("event", self._settings.event_days), ("audit", self._settings.audit_days))
+            if days
+        }  # fmt: skip
+        removed += judge.store.remove_before(limits) if limits else 0
         if self._settings.identity_days:
             removed += judge.store.forget_facts(now - timedelta(days=self._settings.identity_days))
         for name, facts in judge.counts.by_source.items():
@@ -75,3 +83,14 @@ class Retention:
             latest = min(now, judge.store.clock() or now)
             removed += facts.remove_before(midnight_before(latest, self._settings.count_days).date())
         return removed
+
+    def _remove_fingerprints(self, now: datetime) -> int:
+        """Remove files of fingerprints that were written too long ago; returns their number."""
+        if not self._settings.fingerprint_days or self._collector is None:
+            return 0
+        stamp = f"{(now - timedelta(days=self._settings.fingerprint_days)).astimezone(UTC):%Y%m%dT%H%M%S}"
+        old = [path for path in segments_in(self._collector / "fingerprints").values() if path.name < stamp]
+        for path in old:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        return len(old)

@@ -473,11 +473,15 @@ class Service:
         if "://" in place or not Path(place).exists():  # a database that does not answer would hold up the collector
             return
         try:
-            with Store.open(place, self._settings.judge) as store:
+            store = Store.open(place, self._settings.judge)
+        except EthogramError:  # reported when the judge opens it
+            return
+        with store:
+            try:
                 if self._forget(store):
                     self._say("an interrupted run of 'ethogram forget' was completed")
-        except EthogramError as error:
-            self._say(f"forget: {error}")
+            except EthogramError as error:
+                self._say(f"forget: {error}")
 
     def stored_counts(self) -> StoredCounts:
         """The stored counts, for commands beside the service that judge nothing."""

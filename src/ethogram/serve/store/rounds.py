@@ -18,6 +18,7 @@ from ethogram.serve.store.display import columns_of, is_unusual, refresh, stated
 from ethogram.serve.store.resolve import KnownDevice, KnownKey, Resolver, keys_of
 from ethogram.serve.store.rows import chunks
 from ethogram.serve.store.tables import (
+    alert,
     audit,
     counter_sample,
     device,
@@ -39,7 +40,7 @@ from ethogram.serve.store.tables import (
 from ethogram.serve.store.upsert import upsert
 
 __all__ = ["BEYOND", "all_devices", "confirmed_statements", "due_devices", "feedback_mark", "forget_facts", "position",
-           "record_round", "set_meta", "unknown_devices"]  # fmt: skip
+           "record_round", "remove_before", "set_meta", "unknown_devices"]  # fmt: skip
 
 BEYOND = "devices beyond the bound"
 KEPT_EVENTS = 100_000
@@ -309,6 +310,22 @@ def all_devices(connection: Connection, after: str, limit: int, library: str = "
 def forget_facts(connection: Connection, before: datetime) -> int:
     """Delete identity facts that were last seen before a time; those without times, of files, stay."""
     return connection.execute(delete(identity_fact).where(identity_fact.c.last < before)).rowcount
+
+
+def remove_before(connection: Connection, limits: Mapping[str, datetime]) -> int:
+    """Delete what is older than a time: history, alerts that are closed, events, entries of the audit log."""
+    kinds = {
+        "history": (verdict_change, verdict_change.c.time), "event": (event, event.c.time),
+        "alert": (alert, alert.c.last), "audit": (audit, audit.c.time),
+    }  # fmt: skip
+    removed = 0
+    for kind, before in limits.items():
+        table, column = kinds[kind]
+        statement = delete(table).where(column < before)
+        if kind == "alert":
+            statement = statement.where(alert.c.state == "closed")
+        removed += connection.execute(statement).rowcount
+    return removed
 
 
 def confirmed_statements(connection: Connection, limit: int) -> list[ConfirmedStatement]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -538,6 +538,11 @@ class Store:
         """Delete identity facts that were last seen before a time; returns their number."""
         with self._writing() as connection:
             return rounds.forget_facts(connection, before)
+
+    def remove_before(self, limits: Mapping[str, datetime]) -> int:
+        """Delete ``history``, closed ``alert``, ``event`` or ``audit`` rows before a time; returns their number."""
+        with self._writing() as connection:
+            return rounds.remove_before(connection, limits)
 
     def find_devices(self, text: str) -> list[str]:
         """Ids of the devices that an id, an address, a MAC or a name means."""
