@@ -41,6 +41,9 @@ EPOCHS = (300, 3600)
 LEAST = (50, 100, 200, 400, 800)
 """Candidates for the least limit in packets; flows are half of it, octets 1,500 times."""
 MONTH_D = 30.0
+LAST = timedelta(days=3)
+"""Training days on which attacks are injected to choose the widest limits."""
+WIDE = (200, 400, 800, 1600, 3200)
 RANDOM = 20190709
 Floats = NDArray[np.float64]
 
@@ -134,13 +137,14 @@ def stevens(corpus: Path) -> pl.DataFrame:
         return ethogram.read_flows(files, devices=file.name, devices_only=True).to_frame()
 
 
-def cases(flows: pl.DataFrame, starts: int) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
+def cases(flows: pl.DataFrame, starts: int, since: datetime = CUT) -> tuple[pl.DataFrame, list[dict[str, Any]]]:
     """Flows of attacks, each of a device of its own (``name#number``), and what each case is."""
     random = np.random.default_rng(RANDOM)
     made: list[dict[str, Any]] = []
     about: list[dict[str, Any]] = []
     for device in flows["device"].unique().sort():
-        days = flows.filter((pl.col("device") == device) & (pl.col("start") >= CUT))["start"].dt.date().unique().sort()
+        mine = flows.filter((pl.col("device") == device) & (pl.col("start") >= since))
+        days = mine["start"].dt.date().unique().sort()
         whole = days[:-1] if len(days) > 1 else days  # the last day ends early
         for attack, make in ATTACKS.items():
             for rate in RATES:
@@ -186,6 +190,59 @@ class Profiles:
         }
         found = excesses(match_services(traffic, profiles), profiles, self._settings)
         return found.select("device", "time").unique()
+
+
+class Confirmed(Profiles):
+    """The monitor; volumes of rules, and of all traffic, count if two of three epochs are above their limits."""
+
+    name = "two of three epochs for volumes"
+
+    def epochs(self, traffic: pl.DataFrame) -> pl.DataFrame:
+        profiles: dict[str, BehaviourProfile] = {
+            name: self._profiles[name.split("#")[0]] for name in traffic["device"].unique()
+        }
+        found = excesses(match_services(traffic, profiles), profiles, self._settings)
+        short = pl.col("inside") & (pl.col("period") == "epoch")
+        once = found.filter(~short).select("device", "time").unique()
+        volumes = found.filter(short).select("device", "time").unique().sort("device", "time")
+        within = (pl.col("time") - pl.col("time").shift(1).over("device")) <= timedelta(
+            seconds=2 * self._settings.epoch_s
+        )
+        return pl.concat([once, volumes.filter(within.fill_null(value=False))]).unique()
+
+
+class Widest(Profiles):
+    """The monitor with the largest least limit that still finds all attacks on the last training days."""
+
+    name = "widest limits"
+
+    def __init__(self, flows: pl.DataFrame) -> None:
+        self._flows = flows.filter(pl.col("start") < CUT)
+        self.tried: list[tuple[int, int, int]] = []
+
+    def fit(self, train: pl.DataFrame, settings: MonitorSettings) -> None:
+        since = CUT - LAST
+        before, last = train.filter(pl.col("time") < since), train.filter(pl.col("time") >= since)
+        attacks, about = cases(self._flows, 1, since)
+        table = pl.DataFrame(about).filter(pl.col("rate") >= 10)
+        attacked = with_cases(last, traffic_of_flows(attacks, settings.epoch_s), about)
+        attacked = attacked.filter(pl.col("device").is_in(table["case"].to_list()))
+        chosen_settings = settings
+        for least in WIDE:
+            wider = settings.model_copy(update={
+                "least_packets": float(least), "least_flows": least / 2, "least_octets": 1500.0 * least,
+            })  # fmt: skip
+            super().fit(before, wider)
+            usual = self.epochs(last)
+            found = self.epochs(attacked).rename({"device": "case"}).join(table, on="case")
+            found = found.join(usual, on=["device", "time"], how="anti")
+            found = found.filter(pl.col("time") + pl.duration(seconds=settings.epoch_s) > pl.col("began"))
+            self.tried.append((least, found["case"].n_unique(), table.height))
+            if found["case"].n_unique() < self.tried[0][1]:
+                break
+            chosen_settings = wider
+        self.chosen = chosen_settings
+        super().fit(train, chosen_settings)
 
 
 def features(traffic: pl.DataFrame) -> pl.DataFrame:
@@ -345,6 +402,34 @@ def _tables(result: pl.DataFrame, epoch_s: int) -> list[str]:
     return [*lines, ""]
 
 
+def designs(flows: pl.DataFrame, starts: int) -> list[str]:
+    """Rows of the table of :data:`DESIGNS`, measured again; read them before the page is changed."""
+    epoch_s = EPOCHS[0]
+    traffic = traffic_of_flows(flows, epoch_s)
+    train, test = traffic.filter(pl.col("time") < CUT), traffic.filter(pl.col("time") >= CUT)
+    attacks, about = cases(flows, starts)
+    attacked = with_cases(test, traffic_of_flows(attacks, epoch_s), about)
+    settings, _ = chosen(train, epoch_s)
+    exposure = test.group_by("device").agg(days=pl.col("time").dt.date().n_unique())["days"].sum() / MONTH_D
+    table, lines = pl.DataFrame(about), []
+    for method in (Profiles(), Confirmed(), Widest(flows)):
+        method.fit(train, settings)
+        usual = method.epochs(test)
+        closes = pl.col("time") + pl.duration(seconds=epoch_s)
+        found = method.epochs(attacked).rename({"device": "case"}).join(table, on="case")
+        found = found.join(usual, on=["device", "time"], how="anti").filter(closes > pl.col("began"))
+        delays = found.group_by("case").agg(
+            delay=(closes - pl.col("began")).dt.total_seconds(fractional=True).min()
+        )
+        rows = table.join(delays, on="case", how="left")
+        fast, slow = rows.filter(pl.col("rate") >= 10), rows.filter(pl.col("rate") == 1)
+        cells = [wilson(int(fast["delay"].is_not_null().sum()), fast.height)]
+        cells += [wilson(fast.filter(pl.col("delay") <= n * epoch_s).height, fast.height) for n in (1, 2)]
+        cells.append(wilson(int(slow["delay"].is_not_null().sum()), slow.height))
+        lines.append(f"| {method.name} | {poisson(incidents(usual), exposure)} | {' | '.join(cells)} |")
+    return lines
+
+
 HEAD = """# Attacks found by the monitor
 
 ```
@@ -370,13 +455,40 @@ packets have as threshold the largest score on held-out training days. Alarms of
 """
 
 
+DESIGNS = """
+## Other designs
+
+Epochs of five minutes, the same cases. Both designs were fixed, and their constants chosen on training days, before
+each was run on the test days, once.
+
+| design | false alarms | 10 packets/s and more | first epoch | second epoch | 1 packet/s |
+|---|---|---|---|---|---|
+| as above | 1.08 [0.22, 3.17] | 1.00 [0.99, 1.00] | 0.98 [0.95, 0.99] | 1.00 [0.99, 1.00] | 0.98 [0.95, 0.99] |
+| two of three | 0.72 [0.09, 2.61] | 1.00 [0.99, 1.00] | 0.93 [0.90, 0.96] | 1.00 [0.98, 1.00] | 0.90 [0.85, 0.94] |
+| widest limits | 0.36 [0.01, 2.01] | 1.00 [0.99, 1.00] | 0.82 [0.77, 0.85] | 1.00 [0.99, 1.00] | 0.24 [0.18, 0.31] |
+
+- *Two of three*: volumes of rules, and of all traffic, count if two of three epochs in a row are above their
+  limits; what is outside the profile, and sums of a day, count at once.
+- *Widest limits*: the largest least limit that still finds every attack at 10 packets/s and more that is injected on
+  the last three training days, learnt from the seven before: 1,600 packets (found of 112 at 200, 400, 800 and 1,600:
+  all; at 3,200: 91).
+
+Both stay below one false alarm per device and month, and find all attacks at 10 packets/s and more by the end of the
+second epoch; neither finds as many in the first one, which the goal asks for, too. Fewer false alarms are paid for
+with time and with slow attacks: *widest limits* lose three quarters of the attacks at 1 packet/s. They differ
+by one and two alarms in twelve days, far within the intervals. The default therefore stays; whoever wants fewer
+alarms raises `least_packets`, `least_flows` and `least_octets`
+([settings](../reference/settings.md#monitorsettings)).
+"""
+
 READING = """
 ## What follows
 
 The goal is all attacks at 10 packets/s and more within one epoch, at no more than one false alarm per device and month.
 With epochs of five minutes all of them are found, 98 % in the epoch in which they begin and the others in the next one,
-at 1.08 false alarms: the goal is narrowly missed. The false alarms are three: the coffee maker's endless query and the
-outage of July 20. With epochs of an hour, as in the live service, 99 % are found at 1.81 false alarms.
+at 1.08 false alarms: the goal is narrowly missed. The false alarms are three: the coffee maker's endless query, and
+the bulb and the plug of TP-Link in the outage of July 20. With epochs of an hour, as in the live service, 99 % are
+found at 1.81 false alarms.
 
 These devices send so little that a plain limit on packets finds as much at 10 packets/s, with more false alarms, and
 names no service. At 1 packet/s the profile finds more scans. At 0.1 packets/s (60 packets in ten minutes) only
@@ -400,7 +512,9 @@ def main() -> None:
         section, rows = measure(flows, epoch_s, arguments.starts)
         lines += section
         tables.append(rows)
-    PAGE.write_text("\n".join(lines).rstrip() + "\n" + READING)
+    designed = designs(flows, arguments.starts)
+    print("\n".join(designed))
+    PAGE.write_text("\n".join(lines).rstrip() + "\n" + DESIGNS + READING)
     rows = pl.concat(tables).group_by("epoch_s", "method", "attack", "rate", "device").agg(
         n=pl.len(), found=pl.col("delay").is_not_null().sum(), first=(pl.col("delay") <= pl.col("epoch_s")).sum(),
         median_s=pl.col("delay").median().round(1),

@@ -58,6 +58,25 @@ no run lasts that long.
 
 
 READING = """
+## What follows
+
+A device that joins, with the names and MAC that it shows, is recognised within half a minute: in the set-ups of
+Aalto, 81 % of the runs have a right statement after 30 seconds, 76 % after 15, and hardly any a wrong one; later
+minutes of these runs add nothing. What is stated is mostly the vendor; kinds are right in 29 % and wrong in 8 % from
+then on.
+
+Without names and MAC, next to nothing is stated, and rightly: the most probable vendor is right in a third of the
+runs.
+
+The interactions of the CIC corpus have neither names nor MACs in their records, so that both tables are alike:
+packets of half a minute, without a start. Nothing is stated but a few kinds; the vendors counted as wrong are devices
+on Tuya's platform (Teckin, Yutron, HeimVision, Atomi and Globe), whose port tells the platform, which is stated as
+such and not as the vendor, and counts as silent at the stated level.
+
+At Stevens, the captures begin when the devices run; names appear as devices look them up again, after ten minutes.
+Seven devices tell little: the intervals reach from .14 to .86.
+
+The live service marks a verdict as provisional until enough is seen.
 """
 
 
