@@ -1,8 +1,8 @@
 """Take the four pictures of the page from a running service, with Debian's Chromium.
 
-They show eight devices of the LSIF data set (``ethogram library list`` cites it) and other public captures, read by
-``ethogram serve --no-collect --watch FOLDER``. Usage: ``python docs/page_pictures.py URL TOKEN_FILE DEVICE``, with
-``DEVICE`` the name of the device to show.
+They show the devices of the LSIF data set (``ethogram library list`` cites it), seven products, read by
+``ethogram serve --no-collect --watch FOLDER`` from a folder with its captures of one week. Usage:
+``python docs/page_pictures.py URL TOKEN_FILE DEVICE``, with ``DEVICE`` the name of the device to show.
 """
 
 from __future__ import annotations
