@@ -85,6 +85,12 @@ def test_what_rules_would_raise_is_printed_and_not_stored(data: Path, capsys: py
     assert len(before) == len((data / "store.db").read_bytes())
 
 
+def test_of_an_empty_store_nothing_would_be_raised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Store.open(tmp_path / "store.db").close()
+    assert main(["alerts", "test", "--data", str(tmp_path)]) == 0
+    assert "0 alerts would be raised" in capsys.readouterr().err
+
+
 def test_open_alerts_are_listed(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["alerts", "--data", str(data)]) == 0
     assert "nearly full" in capsys.readouterr().out

@@ -11,7 +11,6 @@ from pathlib import Path
 import polars as pl
 
 from ethogram.config import AlertSettings, ServeSettings
-from ethogram.errors import InputError
 from ethogram.schema import AlertRow, DueDevice
 from ethogram.serve.alert_rules import AlertRules, ServiceState
 from ethogram.serve.service import Service
@@ -49,7 +48,7 @@ def try_rules(
     Raises
     ------
     InputError
-        If the store or the counts cannot be read, or nothing is stored yet.
+        If the store or the counts cannot be read.
     """
     rules = (rules or settings.alerts).model_copy(update={"interval_s": 1e-9})
     counts = Service(settings).stored_counts()
@@ -67,8 +66,8 @@ def try_rules(
             store.save(backup)
         with Store.restore(backup, copy, settings.judge) as store:
             clock = store.clock()
-            if clock is None:
-                raise InputError("no flows are stored yet")
+            if clock is None:  # no flows yet
+                return AlertTrial((), {})
             _run(store, rules, service, clock - since)
             rows: list[AlertRow] = []
             while part := store.alerts(offset=len(rows), limit=PAGE).rows:
