@@ -22,7 +22,7 @@ PAGES = [
     ROOT / "docs" / "reference" / "output-files.md",
 ]
 PAGES = [path for path in PAGES if path.name != "CHANGELOG.md"]
-CALL = re.compile(r"ethogram ([a-z]+)\b([^`|#\n]*(?:\\\n[^`|#\n]*)*)")
+CALL = re.compile(r"ethogram ([a-z-]+)\b([^`|#\n]*(?:\\\n[^`|#\n]*)*)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 
 
@@ -51,5 +51,5 @@ def test_commands_and_options_exist(path: Path) -> None:
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_commands_in_code_exist(path: Path) -> None:
     for block in re.findall(r"^```(?:sh|console)\n(.*?)^```", path.read_text("utf-8"), re.DOTALL | re.MULTILINE):
-        for verb in re.findall(r"^(?:\$ )?ethogram ([a-z]+)", block, re.MULTILINE):
+        for verb in re.findall(r"^(?:\$ )?ethogram ([a-z-]+)", block, re.MULTILINE):
             assert verb in COMMANDS, verb

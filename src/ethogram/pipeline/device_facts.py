@@ -9,12 +9,17 @@ import polars as pl
 
 from ethogram.schema import IdentityFact, Windows
 
-__all__ = ["NAMING", "DeviceFacts", "device_facts"]
+__all__ = ["GENERIC_NAMES", "NAMING", "DeviceFacts", "device_facts"]
 
 MOST_FACTS = 32
 """Identity facts listed of one device, the most recent first."""
 NAMING = ("name", "host_name", "mdns_name", "nbns_name", "llmnr_name", "lldp_name")
 """Facts that name a device, the best first."""
+GENERIC_NAMES = frozenset({
+    "android", "debian", "device", "esp", "espressif", "host", "iphone", "ipad", "iot", "linux", "localhost", "lwip0",
+    "openwrt", "raspberrypi", "ubuntu", "unknown", "wlan0",
+})  # fmt: skip
+"""Host names that many devices have from the factory."""
 _HOUR = timedelta(hours=1)
 _DAY_S = 86_400.0
 

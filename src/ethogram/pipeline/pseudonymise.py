@@ -24,13 +24,14 @@ from ethogram.flow.devices import Namer, Uses
 from ethogram.flow.pseudonyms import Pseudonyms
 from ethogram.identify.labels import Label
 from ethogram.knowledge.tables import Knowledge
+from ethogram.pipeline.device_facts import GENERIC_NAMES, NAMING
 from ethogram.schema import CustomFlows
 
 __all__ = ["LEAST_OCTETS", "NAME_FACTS", "Pseudonymiser", "read_key"]
 
 LEAST_OCTETS, MOST_OCTETS = 32, 4096
 _LEAST_DIFFERENT = 8
-NAME_FACTS = ("name", "host_name", "mdns_name", "nbns_name", "llmnr_name", "lldp_name")
+NAME_FACTS = NAMING
 """Facts whose values name a device, and often the person who uses it."""
 _TELLING = frozenset({"vendor", "platform", "kind"})
 _UNKNOWN_END = "invalid"
@@ -116,10 +117,12 @@ class Pseudonymiser:
         if not facts.height:
             return facts
         kind, value = facts["fact"].cast(pl.String), facts["value"]
+        # A name that many devices have from the factory names nobody, and must not join them.
+        personal = kind.is_in(NAME_FACTS) & ~value.str.to_lowercase().is_in(GENERIC_NAMES)
         values = pl.DataFrame({
             "kind": kind, "value": value, "mac": self.pseudonyms.macs(value.set(kind != "mac", None)),
             "address": self.pseudonyms.addresses(value.set(kind != "address", None)),
-            "name": self.pseudonyms.names(value.set(~kind.is_in(NAME_FACTS), None)),
+            "name": self.pseudonyms.names(value.set(~personal, None)),
         })  # fmt: skip
         return facts.with_columns(
             self.pseudonyms.devices(facts["device"]), self.pseudonyms.macs(facts["mac"]),

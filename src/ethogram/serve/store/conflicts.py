@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 
 from ethogram.config import JudgeSettings
+from ethogram.pipeline.device_facts import GENERIC_NAMES
 from ethogram.schema import NETWORK_EQUIPMENT, DeviceRow, DueDevice
 from ethogram.serve.store.reads import clock_of
-from ethogram.serve.store.resolve import GENERIC_NAMES
 from ethogram.serve.store.rounds import devices_of
 from ethogram.serve.store.rows import chunks, device_row
 from ethogram.serve.store.tables import device, device_key

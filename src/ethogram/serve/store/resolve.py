@@ -11,15 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from ethogram._parse_address import parse_mac
+from ethogram.pipeline.device_facts import GENERIC_NAMES
 from ethogram.schema import DeviceSighting
 
-__all__ = ["GENERIC_NAMES", "KnownDevice", "KnownKey", "Resolver", "keys_of"]
-
-GENERIC_NAMES = frozenset({
-    "android", "debian", "device", "esp", "espressif", "host", "iphone", "ipad", "iot", "linux", "localhost", "lwip0",
-    "openwrt", "raspberrypi", "ubuntu", "unknown", "wlan0",
-})  # fmt: skip
-"""Host names that many devices have from the factory."""
+__all__ = ["KnownDevice", "KnownKey", "Resolver", "keys_of"]
 
 
 @dataclass(frozen=True)
