@@ -30,13 +30,15 @@ def unique_slugs(devices: Iterable[ExportedDevice]) -> list[str]:
     ['cam', 'cam-2', 'cam-2-2']
     """
     used: set[str] = set()
+    latest: dict[str, int] = {}
     names: list[str] = []
     for device in devices:
         name = base = slug(device.name)
-        number = 2
+        number = latest.get(base, 2)
         while name in used:
             name, number = f"{base}-{number}", number + 1
         used.add(name)
+        latest[base] = number
         names.append(name)
     return names
 

@@ -367,14 +367,16 @@ def _with_mark(target: _Target, patch: Row) -> Row:
 def _names(devices: Sequence[ExportedDevice]) -> dict[str, str]:
     """A name for each device by its id, none twice; case does not tell names apart in NetBox."""
     used: set[str] = set()
+    latest: dict[str, int] = {}
     names: dict[str, str] = {}
     for device in devices:
         base = visible(device.name).strip()[:_NAME] or device.id[:_NAME]
-        name, number = base, 2
+        name, number = base, latest.get(base.lower(), 2)
         while name.lower() in used:
             end = f" ({number})"
             name, number = f"{base[: _NAME - len(end)]}{end}", number + 1
         used.add(name.lower())
+        latest[base.lower()] = number
         names[device.id] = name
     return names
 
