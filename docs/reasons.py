@@ -12,7 +12,7 @@ COUNTS = re.compile(r"(?:^|\.)_?(?:accounting|sets|records|recorded|meter|own|ti
 TABLES = re.compile(r"(?:REASONS|DROPPED|IGNORED|CORRECTED|CORRECTIONS|FAULTS|COUNTERS)$")
 NOT_TABLES = re.compile(r"END_REASONS?$")
 LOCALS = re.compile(r"^(?:reasons?|corrected)$")
-SKIPPED = {"bench", "evaluate", "cli", "simulate"}
+SKIPPED = {"bench", "evaluate", "cli", "corpora", "report", "simulate"}
 """Rooms whose counters are not part of the product's accounting."""
 NOT_REASONS = {
     "responses", "answers", "malformed", "unrelated record", "over tcp",  # DNS messages, not printed
