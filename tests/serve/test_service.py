@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
 from ethogram.cli import app
@@ -120,13 +121,27 @@ def test_a_store_of_a_newer_version_stops_only_what_needs_it(tmp_path: Path) -> 
     database.execute("UPDATE alembic_version SET version_num = '9999'")
     database.commit()
     lines: list[str] = []
-    with serving(settings_of(tmp_path), lines) as service:
+    with serving(settings_of(tmp_path, page=True, web={"port": 0}), lines) as service:
         wait_for(lambda: state_of(service, "store") == "failed")
         assert "newer version" in message_of(service, "store")
+        wait_for(lambda: state_of(service, "web") == "degraded")
+        url = message_of(service, "web").rpartition(" ")[2]
+        ready = httpx.get(f"{url}readyz")
+        assert (ready.status_code, ready.json()["ready"], ready.json()["parts"]["store"]) == (503, False, "failed")
+        page = httpx.get(url, headers={"accept": "text/html"})
+        assert page.status_code == 503
+        assert "written by a newer version" in page.text
+        assert "script-src 'self'" in page.headers["content-security-policy"]
+        problem = httpx.get(f"{url}api/v1/devices")
+        assert (problem.status_code, problem.json()["detail"]) == (503, "The store cannot be opened.")
+        assert httpx.get(url, headers={"host": "elsewhere.example"}).status_code == 400
+        assert httpx.get(f"{url}healthz").text == "ok\n"
         database.execute(f"UPDATE alembic_version SET version_num = '{head()}'")
         database.commit()
         database.close()
         wait_for(lambda: state_of(service, "judge") == "running")
+        wait_for(lambda: state_of(service, "web") == "running")
+        assert httpx.get(f"{service.url}readyz").status_code == 200
     assert len([line for line in lines if "newer version" in line]) == 1
     assert "store: works again" in lines
 

@@ -57,6 +57,8 @@ from ethogram.serve.store import Store
 from ethogram.serve.stored_counts import StoredCounts
 
 if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
     from ethogram.serve.api.server import WebServer
     from ethogram.serve.api.service_view import HourlyOctets
 
@@ -151,6 +153,7 @@ class Service:
         self._library_change = LibraryChange()
         self._confirmed, self._confirmed_open = ConfirmedLibrary(self.folder), False
         self._web: WebServer | None = None
+        self._waiting_web: WebServer | None = None
         self._lock = -1
         self._switch_s = sys.getswitchinterval()
         self._alerts: AlertRules | None = None
@@ -232,6 +235,7 @@ class Service:
             self._web.stop()
         for thread in self._threads:
             thread.join(STOP_S)
+        self._stop_waiting_web()  # after the thread that starts it
         self._sinks.stop()
         if self._store is not None:
             self._store.close()
@@ -336,9 +340,12 @@ class Service:
             self._store = Store.open(self._store_place(), self._settings.judge)
         except EthogramError as error:
             self._parts["judge"].set("starting")
-            return part.failed(str(error))
+            wait = part.failed(str(error))
+            self._start_waiting_web()
+            return wait
         part.set("running")
         part.failures = 0
+        self._stop_waiting_web()
         return 0.0
 
     def _one_round(self, retention: Retention) -> float:
@@ -556,15 +563,10 @@ class Service:
             self._web = None
         from ethogram.serve.api.app import create_app
         from ethogram.serve.api.secrets import TOKEN_FILE, first_token
-        from ethogram.serve.api.server import WebServer
 
-        settings = self._settings
-        key = Path(settings.key) if settings.key else None
         try:
             first_token(self._store, self.folder)
-            app = create_app(self._store, self, settings.web, folder=self.folder)
-            web = WebServer(app, settings.web, self._certificate(), key)
-            web.start()
+            web = self._serve(create_app(self._store, self, self._settings.web, folder=self.folder))
         except (EthogramError, OSError) as error:
             part.set("failed", str(error))  # tried again with the next round
             return
@@ -573,6 +575,33 @@ class Service:
         token = self.folder / TOKEN_FILE
         where = f"; the token to sign in with is in {token}" if token.exists() else ""
         self._say(f"page at {web.url}{where}")
+
+    def _serve(self, app: Starlette) -> WebServer:
+        from ethogram.serve.api.server import WebServer
+
+        key = Path(self._settings.key) if self._settings.key else None
+        web = WebServer(app, self._settings.web, self._certificate(), key)
+        web.start()
+        return web
+
+    def _start_waiting_web(self) -> None:
+        """Say on the page and in ``/readyz`` that the store cannot be opened."""
+        part = self._parts.get("web")
+        if part is None or (self._waiting_web is not None and self._waiting_web.alive):
+            return
+        from ethogram.serve.api.waiting import create_waiting_app
+
+        try:
+            self._waiting_web = self._serve(create_waiting_app(self.health, self._settings.web))
+        except (EthogramError, OSError) as error:
+            part.set("failed", str(error))  # tried again with the next attempt to open the store
+            return
+        part.set("degraded", f"waits for the store; its state is shown at {self._waiting_web.url}")
+
+    def _stop_waiting_web(self) -> None:
+        if self._waiting_web is not None:
+            self._waiting_web.stop()
+            self._waiting_web = None
 
     @property
     def store(self) -> Store | None:

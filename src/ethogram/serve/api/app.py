@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from ethogram.serve.api.comparisons import Comparisons
 from ethogram.serve.api.context import Context
 from ethogram.serve.api.examples import add_examples
 from ethogram.serve.api.headers import SecurityHeaders
-from ethogram.serve.api.limits import Bounds, RateLimit, RequestBounds
+from ethogram.serve.api.limits import Bounds, RateLimit, RequestBounds, allowed_hosts
 from ethogram.serve.api.problem import ProblemError, problem_response
 from ethogram.serve.api.service_view import ServiceView
 from ethogram.serve.page import routes as page
@@ -73,7 +72,7 @@ def create_app(
     bounds = Bounds(
         {"": settings.request_octets, uploads.CAPTURES_PATH: settings.upload_octets,
          page.CAPTURE_PATH: settings.upload_octets + _MULTIPART_OCTETS},
-        settings.url_octets, _hosts(settings), RateLimit(settings.rate_limit, settings.burst, settings.clients),
+        settings.url_octets, allowed_hosts(settings), RateLimit(settings.rate_limit, settings.burst, settings.clients),
     )  # fmt: skip
     context = Context(
         store, service, settings, bounds, RateLimit(settings.login_rate, 10, settings.clients),
@@ -118,12 +117,6 @@ def _describe(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
-
-
-def _hosts(settings: WebSettings) -> frozenset[str]:
-    """Host names that requests may name."""
-    names = {"localhost", "127.0.0.1", "::1", settings.host.strip("[]").lower(), socket.gethostname().lower()}
-    return frozenset(names | {name.lower() for name in settings.allowed_hosts})
 
 
 def _count_requests(app: FastAPI, context: Context) -> None:

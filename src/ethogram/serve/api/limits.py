@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection
@@ -10,9 +11,16 @@ from dataclasses import dataclass, field
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ethogram.config.web import WebSettings
 from ethogram.serve.api.problem import ProblemError, problem_response
 
-__all__ = ["Bounds", "RateLimit", "RequestBounds", "host_of"]
+__all__ = ["Bounds", "RateLimit", "RequestBounds", "allowed_hosts", "host_of"]
+
+
+def allowed_hosts(settings: WebSettings) -> frozenset[str]:
+    """Host names that requests may name."""
+    names = {"localhost", "127.0.0.1", "::1", settings.host.strip("[]").lower(), socket.gethostname().lower()}
+    return frozenset(names | {name.lower() for name in settings.allowed_hosts})
 
 
 class RateLimit:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import ipaddress
 import socket
 import threading
+from collections import Counter
 from pathlib import Path
+from typing import Protocol
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from ethogram.config.web import WebSettings
 from ethogram.errors import ConfigurationError, InputError
-from ethogram.serve.api.context import Context
 
-__all__ = ["WebServer", "check_bind"]
+__all__ = ["Visits", "WebServer", "check_bind", "is_loopback"]
 
 _START_S, _STOP_S = 20.0, 5.0
 _BACKLOG = 256
@@ -28,15 +29,33 @@ def check_bind(settings: WebSettings, certificate: Path | None) -> None:
     ConfigurationError
         If the address is not loopback, there is no certificate, and no proxy is in front.
     """
-    try:
-        loopback = ipaddress.ip_address(settings.host.strip("[]")).is_loopback
-    except ValueError:
-        loopback = settings.host == "localhost"
-    if not loopback and certificate is None and not settings.behind_proxy:
+    if not is_loopback(settings.host) and certificate is None and not settings.behind_proxy:
         raise ConfigurationError(
             f"{settings.host}: an address other than loopback needs --cert and --key, or --behind-proxy if a proxy "
             "provides TLS"
         )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address.
+
+    >>> is_loopback("[::1]"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class Visits(Protocol):
+    """What the server asks of its application, at ``app.state.context``."""
+
+    requests: Counter[tuple[str, int]]
+    streams: int
+
+    def stop_streams(self) -> None:
+        """End open streams of events."""
 
 
 class WebServer:
@@ -45,7 +64,8 @@ class WebServer:
     Parameters
     ----------
     app
-        Built by :func:`ethogram.serve.api.app.create_app`.
+        Built by :func:`ethogram.serve.api.app.create_app` or
+        :func:`ethogram.serve.api.waiting.create_waiting_app`.
     settings
         Address and port.
     certificate, key
@@ -58,7 +78,7 @@ class WebServer:
     """
 
     def __init__(
-        self, app: FastAPI, settings: WebSettings, certificate: Path | None = None, key: Path | None = None
+        self, app: Starlette, settings: WebSettings, certificate: Path | None = None, key: Path | None = None
     ) -> None:
         check_bind(settings, certificate)
         self._app, self._settings, self._tls = app, settings, (certificate, key)
@@ -112,12 +132,12 @@ class WebServer:
 
     def visits(self) -> tuple[int, int]:
         """Requests answered, and open streams of events."""
-        context: Context = self._app.state.context
+        context: Visits = self._app.state.context
         return sum(list(context.requests.values())), context.streams
 
     def stop(self) -> None:
         """End open streams, answer requests that have begun, and stop."""
-        context: Context = self._app.state.context
+        context: Visits = self._app.state.context
         if self._server is not None and self._thread is not None:
             self._server.should_exit = True
             context.stop_streams()
