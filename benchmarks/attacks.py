@@ -188,8 +188,8 @@ class Profiles:
         profiles: dict[str, BehaviourProfile] = {
             name: self._profiles[name.split("#")[0]] for name in traffic["device"].unique()
         }
-        found = excesses(match_services(traffic, profiles), profiles, self._settings)
-        return found.select("device", "time").unique()
+        excess = excesses(match_services(traffic, profiles), profiles, self._settings)
+        return excess.select("device", "time").unique()
 
 
 class Confirmed(Profiles):
@@ -201,10 +201,10 @@ class Confirmed(Profiles):
         profiles: dict[str, BehaviourProfile] = {
             name: self._profiles[name.split("#")[0]] for name in traffic["device"].unique()
         }
-        found = excesses(match_services(traffic, profiles), profiles, self._settings)
+        excess = excesses(match_services(traffic, profiles), profiles, self._settings)
         short = pl.col("inside") & (pl.col("period") == "epoch")
-        once = found.filter(~short).select("device", "time").unique()
-        volumes = found.filter(short).select("device", "time").unique().sort("device", "time")
+        once = excess.filter(~short).select("device", "time").unique()
+        volumes = excess.filter(short).select("device", "time").unique().sort("device", "time")
         within = (pl.col("time") - pl.col("time").shift(1).over("device")) <= timedelta(
             seconds=2 * self._settings.epoch_s
         )
@@ -234,11 +234,11 @@ class Widest(Profiles):
             })  # fmt: skip
             super().fit(before, wider)
             usual = self.epochs(last)
-            found = self.epochs(attacked).rename({"device": "case"}).join(table, on="case")
-            found = found.join(usual, on=["device", "time"], how="anti")
-            found = found.filter(pl.col("time") + pl.duration(seconds=settings.epoch_s) > pl.col("began"))
-            self.tried.append((least, found["case"].n_unique(), table.height))
-            if found["case"].n_unique() < self.tried[0][1]:
+            detected = self.epochs(attacked).rename({"device": "case"}).join(table, on="case")
+            detected = detected.join(usual, on=["device", "time"], how="anti")
+            detected = detected.filter(pl.col("time") + pl.duration(seconds=settings.epoch_s) > pl.col("began"))
+            self.tried.append((least, detected["case"].n_unique(), table.height))
+            if detected["case"].n_unique() < self.tried[0][1]:
                 break
             chosen_settings = wider
         self.chosen = chosen_settings
@@ -276,10 +276,10 @@ class Threshold:
 
     def epochs(self, traffic: pl.DataFrame) -> pl.DataFrame:
         rows = features(traffic).with_columns(owner=pl.col("device").str.split("#").list.first())
-        found = []
+        excess = []
         for (owner,), part in rows.partition_by("owner", as_dict=True).items():
-            found.append(part.filter(pl.Series(self.score(self._train[owner], part) > self._limit[owner])))
-        return pl.concat(found).select("device", "time")
+            excess.append(part.filter(pl.Series(self.score(self._train[owner], part) > self._limit[owner])))
+        return pl.concat(excess).select("device", "time")
 
 
 class Forest(Threshold):
@@ -364,14 +364,14 @@ def measure(flows: pl.DataFrame, epoch_s: int, starts: int) -> tuple[list[str], 
         usual = method.epochs(test)
         false = incidents(usual)
         lines.append(f"| {method.name} | {poisson(false, exposure)} | {poisson(false, exposure * MONTH_D / 7)} |")
-        found = method.epochs(attacked).rename({"device": "case"}).join(table, on="case")
+        detected = method.epochs(attacked).rename({"device": "case"}).join(table, on="case")
         # An epoch that is an alarm without the attack, too, is no detection.
-        found = found.join(usual, on=["device", "time"], how="anti")
+        detected = detected.join(usual, on=["device", "time"], how="anti")
         closes = pl.col("time") + pl.duration(seconds=epoch_s)
-        found = found.filter(closes > pl.col("began")).group_by("case").agg(
+        detected = detected.filter(closes > pl.col("began")).group_by("case").agg(
             delay=(closes - pl.col("began")).dt.total_seconds(fractional=True).min()
         )
-        rows.append(table.join(found, on="case", how="left").with_columns(method=pl.lit(method.name)))
+        rows.append(table.join(detected, on="case", how="left").with_columns(method=pl.lit(method.name)))
     result = pl.concat(rows).with_columns(epoch_s=pl.lit(epoch_s))
     lines += ["", f"{exposure:.2f} device-months of {test['device'].n_unique()} devices.", ""]
     return [*lines, *_tables(result, epoch_s)], result
@@ -395,9 +395,9 @@ def _tables(result: pl.DataFrame, epoch_s: int) -> list[str]:
     lines += ["", "All attacks at 10 packets/s and more:", ""]
     for part in fast.partition_by("method", maintain_order=True):
         n, within = part.height, part.filter(pl.col("delay") <= epoch_s).height
-        found = part["delay"].is_not_null().sum()
+        hits = part["delay"].is_not_null().sum()
         second = part.filter(pl.col("delay") <= 2 * epoch_s).height
-        lines.append(f"- {part['method'][0]}: found {wilson(found, n)}, in the first epoch {wilson(within, n)}, by the "
+        lines.append(f"- {part['method'][0]}: found {wilson(hits, n)}, in the first epoch {wilson(within, n)}, by the "
                      f"end of the second {wilson(second, n)}, n = {n}.")  # fmt: skip
     return [*lines, ""]
 
@@ -416,9 +416,9 @@ def designs(flows: pl.DataFrame, starts: int) -> list[str]:
         method.fit(train, settings)
         usual = method.epochs(test)
         closes = pl.col("time") + pl.duration(seconds=epoch_s)
-        found = method.epochs(attacked).rename({"device": "case"}).join(table, on="case")
-        found = found.join(usual, on=["device", "time"], how="anti").filter(closes > pl.col("began"))
-        delays = found.group_by("case").agg(
+        detected = method.epochs(attacked).rename({"device": "case"}).join(table, on="case")
+        detected = detected.join(usual, on=["device", "time"], how="anti").filter(closes > pl.col("began"))
+        delays = detected.group_by("case").agg(
             delay=(closes - pl.col("began")).dt.total_seconds(fractional=True).min()
         )
         rows = table.join(delays, on="case", how="left")

@@ -94,8 +94,8 @@ def claims_of(network: Network, *, without: bool) -> Iterator[Claims]:
         for own, count in ROUNDS.items():
             for _ in range(count):
                 size = 3 if own == "3 devices" else len(names) // 2
-                chosen = rng.permutation(names)[:size]
-                enrol = items.take(first[np.isin(device[first], chosen)])
+                enrolled_names = rng.permutation(names)[:size]
+                enrol = items.take(first[np.isin(device[first], enrolled_names)])
                 yield claims(network, own, model, enrol, asked, without=without)
 
 

@@ -147,8 +147,8 @@ def main() -> int:
         rows = measure(options.url, options.token.read_text().strip(), PAGES + LISTS, options.requests)
     else:
         with filled_page(options.devices) as (url, token, device):
-            one = (f"/devices/{device}", f"/api/v1/devices/{device}")
-            rows = measure(url, token, PAGES + LISTS + one, options.requests)
+            device_paths = (f"/devices/{device}", f"/api/v1/devices/{device}")
+            rows = measure(url, token, PAGES + LISTS + device_paths, options.requests)
     print(f"{'median ms':>9} {'p95 ms':>8} {'CPU ms':>8} {'kB':>7}  address")
     for row in rows:
         print(f"{row.median_ms:9.1f} {row.p95_ms:8.1f} {row.cpu_ms:8.1f} {row.octets / 1000:7.0f}  {row.path}")

@@ -152,8 +152,8 @@ def stored_by_nfcapd(folder: Path) -> int | None:
     if shutil.which("nfdump") is None:
         return None
     text = subprocess.run(["nfdump", "-R", str(folder), "-I"], capture_output=True, text=True, check=False).stdout
-    found = re.search(r"^Flows: (\d+)", text, re.MULTILINE)
-    return int(found[1]) if found else None
+    match = re.search(r"^Flows: (\d+)", text, re.MULTILINE)
+    return int(match[1]) if match else None
 
 
 def main() -> None:

@@ -107,8 +107,8 @@ def wait_for(pattern: str, lines: list[str], process: subprocess.Popen[str]) -> 
     end = time.monotonic() + START_S
     while time.monotonic() < end and process.poll() is None:
         for line in list(lines):
-            if found := re.search(pattern, line):
-                return found[1]
+            if match := re.search(pattern, line):
+                return match[1]
         time.sleep(0.05)
     sys.exit(f"the service did not start: {lines[-3:]}")
 

@@ -48,11 +48,11 @@ def number(value: float | None, digits: int = 0) -> str:
     return "" if value is None else f"{value:,.{digits}f}"
 
 
-def command_of(found: dict[str, Any]) -> str:
+def command_of(results: dict[str, Any]) -> str:
     """The command, the machine, and its load average if it was not idle."""
-    busy = f" **Load average {found['load']:.1f}: times are upper bounds.**" if found["load"] > 1 else ""
-    return (f"`python {found['command']}`, {found['time']}, {found['cores']} cores ({found['machine']}), "
-            f"{found['memory_gib']:.0f} GiB, Python {found['python']}.{busy}")  # fmt: skip
+    busy = f" **Load average {results['load']:.1f}: times are upper bounds.**" if results["load"] > 1 else ""
+    return (f"`python {results['command']}`, {results['time']}, {results['cores']} cores ({results['machine']}), "
+            f"{results['memory_gib']:.0f} GiB, Python {results['python']}.{busy}")  # fmt: skip
 
 
 def holds(met: bool) -> str:
@@ -60,12 +60,12 @@ def holds(met: bool) -> str:
     return "holds" if met else "**does not hold**"
 
 
-def load(found: dict[str, Any], pictures: Path) -> list[str]:
+def load(run: dict[str, Any], pictures: Path) -> list[str]:
     """Flows at a rate, with the page open."""
-    shown, sent, stages = found["summary"], found["sent"], found["stages"]
+    shown, sent, stages = run["summary"], run["sent"], run["stages"]
     memory = shown["memory_mib"]
     growth = (memory["last_fifth"] or 0) - (memory["second_fifth"] or 0)
-    requests = found["visitor"].get("requests", [])
+    requests = run["visitor"].get("requests", [])
     by_path: dict[str, list[float]] = {}
     for _, name, status, ms in requests:
         if status == 200:
@@ -74,7 +74,7 @@ def load(found: dict[str, Any], pictures: Path) -> list[str]:
     rows = [
         ["no uncounted loss", f"{number(sent.get('messages'))} datagrams sent = "
          f"{number(stages['datagrams']['read'])} received or counted as lost; {number(sent.get('units'))} records sent "
-         f"= {number(found['sequence']['received'])} received + {number(found['sequence']['gaps'])} missing by "
+         f"= {number(run['sequence']['received'])} received + {number(run['sequence']['gaps'])} missing by "
          f"sequence number; every stage: read = used + ignored + dropped", holds(quiet)],
         ["lost, by reason", ", ".join(f"{name} {number(count)}" for name, count in shown["lost"].items()) or "nothing",
          ""],
@@ -85,34 +85,34 @@ def load(found: dict[str, Any], pictures: Path) -> list[str]:
          f"{number(shown['p99_ms'])} ms, n = {number(shown['requests'])} requests, {number(shown['failed'])} failed",
          holds(shown["p95_ms"] is not None and shown["p95_ms"] < GOAL_P95_MS and not shown["failed"])],
         ["flows a second", f"{number(shown['flows_per_s'])} for {number(sent.get('seconds'))} s, "
-         f"{number(found['devices'])} devices found ({number(sent.get('devices'))}, and a router and a phone in each "
-         f"of {number(found['homes'])} homes)", ""],
+         f"{number(run['devices'])} devices found ({number(sent.get('devices'))}, and a router and a phone in each "
+         f"of {number(run['homes'])} homes)", ""],
         ["processor time", f"{number(shown['cpu_s_per_million_flows'], 1)} s per million flows, with page and judge",
          ""],
-        ["judge", f"has read everything {number(found.get('catch_up_s'))} s after the last flow; "
+        ["judge", f"has read everything {number(run.get('catch_up_s'))} s after the last flow; "
          f"{number(shown['judged_flows_missing'])} flows of the last segment are read at the next start", ""],
-        ["stored", ", ".join(f"{name} {octets / (1 << 20):,.0f} MiB" for name, octets in found["octets"].items()), ""],
+        ["stored", ", ".join(f"{name} {octets / (1 << 20):,.0f} MiB" for name, octets in run["octets"].items()), ""],
     ]  # fmt: skip
-    lines = ["## Flows", "", command_of(found)
-             + ("" if found["complete"] else " **Interrupted: what was measured until then.**"), "",
+    lines = ["## Flows", "", command_of(run)
+             + ("" if run["complete"] else " **Interrupted: what was measured until then.**"), "",
              *table(["", "measured", ""], rows), "",
              *table(["request", "n", "p50 ms", "p95 ms", "most ms"], [
                  [name, str(len(times)), *(number(quantile(sorted(times), share)) for share in (0.5, 0.95, 1.0))]
                  for name, times in sorted(by_path.items())
              ]), ""]  # fmt: skip
-    if found["memory"] and requests:
-        _plot_load(found, pictures / "service-rate.png")
+    if run["memory"] and requests:
+        _plot_load(run, pictures / "service-rate.png")
         lines += ["![Memory of the service and times of answers](service-rate.png)", ""]
     return lines
 
 
-def _plot_load(found: dict[str, Any], path: Path) -> None:
+def _plot_load(results: dict[str, Any], path: Path) -> None:
     figure = Figure(figsize=(8, 6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
-    above.plot([row[0] for row in found["memory"]], [row[1] for row in found["memory"]], color="#0b6477")
+    above.plot([row[0] for row in results["memory"]], [row[1] for row in results["memory"]], color="#0b6477")
     above.set_ylabel("resident memory, MiB")
     above.set_ylim(bottom=0)
-    answered = [row for row in found["visitor"]["requests"] if row[2] == 200]
+    answered = [row for row in results["visitor"]["requests"] if row[2] == 200]
     for label, color, prefixes in (("page", "#0b6477", "page"), ("API and metrics", "#b3550f", ("API", "metrics"))):
         rows = [row for row in answered if row[1].startswith(prefixes)]
         below.scatter([row[0] for row in rows], [row[3] for row in rows], s=5, color=color, label=label)
@@ -132,9 +132,9 @@ def _log_scale(axes: Any) -> None:
     axes.yaxis.set_minor_formatter(ticker.NullFormatter())
 
 
-def scale(found: dict[str, Any], pictures: Path) -> list[str]:
+def scale(results: dict[str, Any], pictures: Path) -> list[str]:
     """Devices over days."""
-    runs = [run for run in found["runs"] if run["days"]]
+    runs = [run for run in results["runs"] if run["days"]]
     rows = []
     for run in runs:
         last = run["days"][-1]
@@ -216,16 +216,16 @@ def _plot_scale(runs: Sequence[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def peers(found: dict[str, Any]) -> list[str]:
+def peers(results: dict[str, Any]) -> list[str]:
     """Other collectors on the same flows."""
-    rows, receivers = [], found["receivers"]
+    rows, receivers = [], results["receivers"]
     mean_load = statistics.mean(row["load"] for row in receivers.values())
     for name, row in receivers.items():
         sent = row["sent"].get("flows", 0)
         rows.append([name, number(sent), number(row.get("stored")), number(row["cpu_s"], 1),
                      number(row["cpu_s_per_million"], 2), number(row["peak_mib"]), PEERS.get(name, "")])  # fmt: skip
     return [
-        "## Other collectors", "", command_of(found | {"load": mean_load}), "",
+        "## Other collectors", "", command_of(results | {"load": mean_load}), "",
         "The same exporter sends the same flows to one receiver after the other. Debian has no other program that "
         "identifies devices from flows, so these do a part of the work.", "",
         *table(["receiver", "flow records sent", "stored", "CPU, s", "CPU, s per million", "peak memory, MiB",
@@ -240,12 +240,12 @@ def main() -> None:
     arguments.add_argument("--page", type=Path, default=PAGE)
     options = arguments.parse_args()
     lines = [INTRODUCTION]
-    if (found := read(options.results, "service-rate")) is not None:
-        lines += load(found, options.page.parent)
-    if (found := read(options.results, "service-scale")) is not None:
-        lines += scale(found, options.page.parent)
-    if (found := read(options.results, "service-peers")) is not None:
-        lines += peers(found)
+    if (results := read(options.results, "service-rate")) is not None:
+        lines += load(results, options.page.parent)
+    if (results := read(options.results, "service-scale")) is not None:
+        lines += scale(results, options.page.parent)
+    if (results := read(options.results, "service-peers")) is not None:
+        lines += peers(results)
     options.page.parent.mkdir(parents=True, exist_ok=True)
     options.page.write_text("\n".join(lines).rstrip() + "\n")
     print(options.page)

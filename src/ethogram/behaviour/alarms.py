@@ -93,11 +93,11 @@ def find_alarms(
         device, start, end = rows["device"][0], rows["time"][0], rows["time"][-1]
         begin = start.replace(hour=0, minute=0, second=0) if (rows["period"] == "day").any() else start
         there = outside.filter((pl.col("device") == device) & pl.col("time").is_between(begin, end))
-        found = _excesses(rows, settings.epoch_s)
+        excess = _excesses(rows, settings.epoch_s)
         services = _services(there)
         alarms.append(MonitorAlarm(
-            device=device, start=start, end=end + epoch, epochs=rows["time"].n_unique(), excesses=found,
-            services=services, reason=found[0].reason,
+            device=device, start=start, end=end + epoch, epochs=rows["time"].n_unique(), excesses=excess,
+            services=services, reason=excess[0].reason,
         ))  # fmt: skip
     return sorted(alarms, key=lambda alarm: (alarm.start, alarm.device))
 

@@ -59,8 +59,8 @@ def match_services(traffic: pl.DataFrame, profiles: Mapping[str, BehaviourProfil
         names.append(column)
         table = table.select(*on, pl.col("matched").alias(column)).unique(on, keep="first", maintain_order=True)
         rows = rows.join(table, on=on, how="left", maintain_order="left")
-    found = pl.coalesce(*names) if names else pl.lit(None, dtype=pl.String)
-    rows = rows.with_columns(_found=found).drop(names)
+    rule_name = pl.coalesce(*names) if names else pl.lit(None, dtype=pl.String)
+    rows = rows.with_columns(_found=rule_name).drop(names)
     rows = rows.with_columns(inside=pl.col("_found").is_not_null(), rule=pl.coalesce("_found", outside_kind()))
     return by_direction(rows.drop("_found"))
 

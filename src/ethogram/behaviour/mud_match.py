@@ -55,21 +55,22 @@ def match_mud(
     rows = rows.join(_memberships(rows["remote"].unique(), networks), on="remote", how="left")
     parts = []
     for direction, side, began in (("from", "out", "device"), ("to", "in", "remote")):
-        found = pl.lit(None, dtype=pl.Int32)
+        rule_at = pl.lit(None, dtype=pl.Int32)
         rules = [rule for rule in profile.rules if rule.direction in (None, direction)]
         for number, rule in reversed(list(enumerate(rules))):
-            found = pl.when(_condition(rule, networks, peers)).then(pl.lit(number, dtype=pl.Int32)).otherwise(found)
+            applies = _condition(rule, networks, peers)
+            rule_at = pl.when(applies).then(pl.lit(number, dtype=pl.Int32)).otherwise(rule_at)
         names = pl.Series([rule.name for rule in rules], dtype=pl.String)
         permits = pl.Series([rule.permits for rule in rules], dtype=pl.Boolean)
         part = rows.with_columns(
             direction=pl.lit(direction, dtype=DIRECTION), packets=f"packets_{side}", octets=f"octets_{side}",
             flows=pl.when(pl.col("initiator") == began).then("flows").otherwise(0.0),
         ).filter((pl.col("packets") > 0) | (pl.col("flows") > 0))  # fmt: skip
-        numbers = part.select(found=found)["found"]
-        chosen = pl.DataFrame({"_name": names.gather(numbers), "_permits": permits.gather(numbers)}) if rules else (
+        numbers = part.select(rule=rule_at)["rule"]
+        of_rules = pl.DataFrame({"_name": names.gather(numbers), "_permits": permits.gather(numbers)}) if rules else (
             pl.DataFrame({"_name": [None] * part.height, "_permits": [None] * part.height},
                          schema={"_name": pl.String, "_permits": pl.Boolean}))  # fmt: skip
-        part = pl.concat([part, chosen], how="horizontal").with_columns(
+        part = pl.concat([part, of_rules], how="horizontal").with_columns(
             inside=pl.col("_permits").fill_null(value=False)
         )
         part = part.with_columns(rule=pl.when("inside").then("_name").otherwise(outside_kind()))

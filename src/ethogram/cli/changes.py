@@ -78,17 +78,17 @@ def command(
                 identifier=(lambda: DeviceIdentifier(library, knowledge)) if verdicts else None,
             )  # fmt: skip
         show_log(run.log, summary=form is ReportFormat.TABLE)
-        found, errors = run.changes, run.log.errors
+        changed, errors = run.changes, run.log.errors
     else:
         refuse_options("belongs to inputs; the live service is compared by what it has stored",
                 {"--library": library, "--knowledge": knowledge, "--no-verdicts": None if verdicts else True,
                  **dict.fromkeys(reading.given, True)})  # fmt: skip
-        found, errors = _of_service(service_settings(config, data, store), span or timedelta(days=1), every=every), []
+        changed, errors = _of_service(service_settings(config, data, store), span or timedelta(days=1), every=every), []
     if form is ReportFormat.TABLE:
-        _show(results(), found)
+        _show(results(), changed)
     else:
-        lines = (change.to_dict() for change in found.changes)
-        write_records(form, found.to_dict(), lines, COLUMNS, map(_csv_row, found.changes))
+        lines = (change.to_dict() for change in changed.changes)
+        write_records(form, changed.to_dict(), lines, COLUMNS, map(_csv_row, changed.changes))
     return end_with(errors)
 
 
@@ -98,8 +98,8 @@ def _of_service(settings: ServeSettings, since: timedelta, *, every: bool) -> Ne
     from ethogram.serve.store import Store
 
     with Store.open(existing_store(settings), settings.judge) as opened:
-        found = stored_changes(opened, Service(settings).stored_counts(), since, every=every)
-        return with_statements(found, opened).joined()
+        changes = stored_changes(opened, Service(settings).stored_counts(), since, every=every)
+        return with_statements(changes, opened).joined()
 
 
 COLUMNS = ("change", "device", "subject", "service", "before", "after", "hours_before", "hours_after", "first",
@@ -112,7 +112,7 @@ def _csv_row(change: NetworkChange) -> tuple[object, ...]:
     return tuple("" if values[name] is None else values[name] for name in COLUMNS)
 
 
-def _show(console: Console, found: NetworkChanges) -> None:
+def _show(console: Console, changes: NetworkChanges) -> None:
     """Print each change with its reason below it."""
     from ethogram.cli.inventory import show_rows
     from ethogram.pipeline.text import join_names, plural
@@ -121,13 +121,13 @@ def _show(console: Console, found: NetworkChanges) -> None:
     rows = [
         ([change.change, change.device, change.subject, *_volumes(change)], styles.get(change.change, ""),
          change.reason + (f"; also {join_names(change.also)}" if change.also else ""))
-        for change in found.changes
+        for change in changes.changes
     ]  # fmt: skip
     if rows:
         show_rows(console, ["change", "device", "what", "before", "after"], rows)
-    before, after = found.before, found.after
+    before, after = changes.before, changes.after
     console.print(
-        f"{plural(len(found.changes), 'change')}, {plural(found.unchanged, 'device')} unchanged; "
+        f"{plural(len(changes.changes), 'change')}, {plural(changes.unchanged, 'device')} unchanged; "
         f"{before.start:%Y-%m-%d %H:%M} to {before.end:%Y-%m-%d %H:%M} ({plural(before.devices, 'device')}) against "
         f"{after.start:%Y-%m-%d %H:%M} to {after.end:%Y-%m-%d %H:%M} ({plural(after.devices, 'device')})"
     )

@@ -76,12 +76,12 @@ def _csv_row(device: DeviceBehaviour, epoch: BehaviourEpoch) -> tuple[object, ..
     return tuple("" if values[name] is None else values[name] for name in COLUMNS)
 
 
-def _show(console: Console, found: BehaviourReport, rows: list[tuple[DeviceBehaviour, BehaviourEpoch]]) -> None:
+def _show(console: Console, behaviours: BehaviourReport, rows: list[tuple[DeviceBehaviour, BehaviourEpoch]]) -> None:
     """Print epochs with what is outside below them, and how many devices have stable behaviour."""
     from ethogram.cli.inventory import show_rows
     from ethogram.pipeline.text import plural
 
-    form = "%Y-%m-%d" if found.epoch_s % 86_400 == 0 else "%Y-%m-%d %H:%M"
+    form = "%Y-%m-%d" if behaviours.epoch_s % 86_400 == 0 else "%Y-%m-%d %H:%M"
     cells = []
     for device, epoch in rows:
         by = epoch.score if epoch.score is not None else epoch.label_score
@@ -92,16 +92,16 @@ def _show(console: Console, found: BehaviourReport, rows: list[tuple[DeviceBehav
         cells.append((values, "yellow" if epoch.deviates else "", epoch.reason))
     if cells:
         show_rows(console, ["device", "epoch", "score", "limit", "against"], cells)
-    for device in found.devices:
+    for device in behaviours.devices:
         for each in device.fingerprints:
             if each.status == "change":
                 console.print(f"{device.device}: behaviour changed on {each.start:{form}}: "
                               + "; ".join(entry.reason for entry in each.deviations[:3]))  # fmt: skip
-    scored = [each for device in found.devices for each in device.epochs
+    scored = [each for device in behaviours.devices for each in device.epochs
               if each.score is not None or each.label_score is not None]  # fmt: skip
-    known = sum(bool(device.fingerprints) for device in found.devices)
+    known = sum(bool(device.fingerprints) for device in behaviours.devices)
     console.print(f"{plural(sum(each.deviates for each in scored), 'deviation')} in {plural(len(scored), 'epoch')}; "
-                  f"{known:,} of {plural(len(found.devices), 'device')} with a fingerprint")  # fmt: skip
+                  f"{known:,} of {plural(len(behaviours.devices), 'device')} with a fingerprint")  # fmt: skip
 
 
 def _fingerprint(device: DeviceBehaviour, number: int | None) -> str:

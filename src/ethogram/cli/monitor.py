@@ -142,13 +142,13 @@ def _csv_row(alarm: MonitorAlarm) -> tuple[object, ...]:
     return tuple(values[name] for name in COLUMNS)
 
 
-def _show(console: Console, found: MonitorReport) -> None:
+def _show(console: Console, monitored: MonitorReport) -> None:
     """Print devices with what is outside their profiles, and alarms with reasons."""
     from ethogram.cli.inventory import show_rows, volume
     from ethogram.pipeline.text import join_names, plural
 
     rows = []
-    for device in found.devices:
+    for device in monitored.devices:
         if not device.outside_packets:
             continue
         source = f"{device.profile}, {plural(device.days, 'day')}" if device.days else device.profile
@@ -161,7 +161,7 @@ def _show(console: Console, found: MonitorReport) -> None:
     if rows:
         show_rows(console, ["device", "label", "rules", "flows", "outside", "packets", "octets"], rows)
     alarms = []
-    for alarm in found.alarms:
+    for alarm in monitored.alarms:
         cells = [f"{alarm.start:%Y-%m-%d %H:%M}", alarm.device, plural(alarm.epochs, "epoch")]
         more = [each.reason for each in alarm.excesses[1:3]]
         services = [f"outside: {', '.join(alarm.services[:3])}"] if alarm.services else []
@@ -169,8 +169,8 @@ def _show(console: Console, found: MonitorReport) -> None:
     if alarms:
         console.print()
         show_rows(console, ["alarm", "device", "for"], alarms)
-    span = "" if found.start is None else f"; {found.start:%Y-%m-%d %H:%M} to {found.end:%Y-%m-%d %H:%M}"
-    watched = sum(bool(device.profile) for device in found.devices)
+    span = "" if monitored.start is None else f"; {monitored.start:%Y-%m-%d %H:%M} to {monitored.end:%Y-%m-%d %H:%M}"
+    watched = sum(bool(device.profile) for device in monitored.devices)
     within = watched - len(rows)
-    console.print(f"{plural(len(found.alarms), 'alarm')} of {plural(watched, 'device')}, {within:,} of them with "
+    console.print(f"{plural(len(monitored.alarms), 'alarm')} of {plural(watched, 'device')}, {within:,} of them with "
                   f"nothing outside their profiles{span}")  # fmt: skip

@@ -163,9 +163,9 @@ class _Sync:
         names = _names(devices)
         taken = {row["name"]: row for row in existing if row["name"]}
         new = [device for device in devices if device.id not in by_id]
-        found = self._server.rows_with("dcim.devices", "name", [names[device.id] for device in new],
+        entered = self._server.rows_with("dcim.devices", "name", [names[device.id] for device in new],
                                        site_id=self._site["id"], exclude=["config_context"]) if new else []  # fmt: skip
-        others = {str(row["name"]).lower(): row for row in found}
+        others = {str(row["name"]).lower(): row for row in entered}
         created: list[tuple[ExportedDevice, Row]] = []
         changes: list[tuple[_Target, Row]] = []
         for device in devices:

@@ -85,10 +85,10 @@ class NetBox:
 
     def rows(self, endpoint: str, **filters: Any) -> list[dict[str, Any]]:
         """All objects that match, page by page."""
-        found = self._endpoint(endpoint)
+        objects = self._endpoint(endpoint)
 
         def read() -> list[dict[str, Any]]:
-            records = found.filter(limit=PAGE, **filters) if filters else found.all(limit=PAGE)
+            records = objects.filter(limit=PAGE, **filters) if filters else objects.all(limit=PAGE)
             return [dict(record) for record in records]
 
         rows: list[dict[str, Any]] = self._call(read)

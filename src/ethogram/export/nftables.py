@@ -26,25 +26,25 @@ _VERDICTS = {"accept": "accept", "drop": "drop", "reject": "reject"}
 
 def write(data: ExportData, options: ExportOptions) -> Iterator[Written]:
     """One ruleset for ``nft -f``, which replaces the table ``inet ethogram``; with a dry run, what it would drop."""
-    found = list(policies(data))
-    for policy in found:
+    all_policies = list(policies(data))
+    for policy in all_policies:
         for note in policy.notes:
             yield Written("", "", note)
     if options.dry_run:
-        yield Written("", try_policies(found, data.flows()))
+        yield Written("", try_policies(all_policies, data.flows()))
         return
-    yield Written("", "".join(f"{line}\n" for line in ruleset(found)))
+    yield Written("", "".join(f"{line}\n" for line in ruleset(all_policies)))
 
 
-def ruleset(found: Sequence[Policy]) -> Iterator[str]:
+def ruleset(all_policies: Sequence[Policy]) -> Iterator[str]:
     """Lines of the ruleset.
 
     Names of devices are in comments alone, where no character ends the line; identifiers are made of letters, digits
     and underscores, and host names are checked.
     """
-    found = [policy for policy in found if policy.rules]
+    all_policies = [policy for policy in all_policies if policy.rules]
     hosts: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for policy in found:
+    for policy in all_policies:
         for each in policy.rules:
             if each.rule.name:
                 hosts.setdefault(_host_set(each, hosts), (each.rule.name, each.networks or ()))
@@ -59,15 +59,15 @@ def ruleset(found: Sequence[Policy]) -> Iterator[str]:
         if networks:
             yield f"\t\telements = {{ {', '.join(networks)} }}"
         yield "\t}"
-    for policy in found:
+    for policy in all_policies:
         yield from _sets(policy)
-    for policy in found:
+    for policy in all_policies:
         for outward in (True, False):
             if outward or policy.device.addresses:
                 yield from _chain(policy, outward=outward, hosts=hosts)
     yield "\tchain forward {"
     yield "\t\ttype filter hook forward priority filter; policy accept;"
-    for policy in found:
+    for policy in all_policies:
         yield from _jumps(policy)
     yield "\t}"
     yield "}"

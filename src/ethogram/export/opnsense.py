@@ -34,15 +34,15 @@ def write(data: ExportData, options: ExportOptions) -> Iterator[Written]:
     Each device is an alias of its addresses, or of its MACs. The other ends of a service are aliases of hosts, which
     OPNsense resolves, or of networks, and its ports an alias of ports. The description says which rule uses them.
     """
-    found = list(policies(data))
-    for policy in found:
+    all_policies = list(policies(data))
+    for policy in all_policies:
         for note in policy.notes:
             yield Written("", "", note)
     if options.dry_run:
-        yield Written("", try_policies(found, data.flows()))
+        yield Written("", try_policies(all_policies, data.flows()))
         return
     aliases: dict[str, _Alias] = {}
-    for policy in found:
+    for policy in all_policies:
         for alias in _aliases(policy):
             aliases[str(uuid.uuid5(_NAMESPACE, alias["name"]))] = alias
     yield Written("", json_text({"aliases": {"alias": aliases}}, indent=True))

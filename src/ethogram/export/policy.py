@@ -131,14 +131,14 @@ def _networks(
 ) -> tuple[str, ...] | None:
     """Prefixes of the other end, of the version of the rule; None: any."""
     if rule.name:
-        found = ends.get(rule.name, ())
+        networks = ends.get(rule.name, ())
     elif rule.network:
         return (rule.network,)
     elif rule.place:
-        found = tuple(local)
+        networks = tuple(local)
     else:
         return None
-    return tuple(each for each in found if (":" in each) == (rule.version == 6))
+    return tuple(each for each in networks if (":" in each) == (rule.version == 6))
 
 
 def _behaviour(policy: Policy) -> BehaviourProfile:
@@ -152,7 +152,7 @@ def _behaviour(policy: Policy) -> BehaviourProfile:
     return profile.model_copy(update={"rules": tuple(rules)})
 
 
-def try_policies(found: Iterable[Policy], batches: Iterable[pl.DataFrame]) -> str:
+def try_policies(all_policies: Iterable[Policy], batches: Iterable[pl.DataFrame]) -> str:
     """What firewalls with these policies would have dropped of flows, as CSV.
 
     Parameters
@@ -169,7 +169,7 @@ def try_policies(found: Iterable[Policy], batches: Iterable[pl.DataFrame]) -> st
     permitted; answers to a flow that never began are not subtracted.
     """
     known = [(policy, _behaviour(policy), [policy.device.id, policy.device.name, *policy.device.macs],
-              list(policy.device.addresses)) for policy in found]  # fmt: skip
+              list(policy.device.addresses)) for policy in all_policies]  # fmt: skip
     parts: list[pl.DataFrame] = []
     flows: dict[str, int] = {policy.device.id: 0 for policy, *_ in known}
     for batch in batches:

@@ -168,8 +168,8 @@ def _without_conflicts(entries: pl.DataFrame, path: Path) -> tuple[pl.DataFrame,
                 name, place = before
                 conflicts.append(f"{path}:{line}: {key} is {name!r} (line {place}) and {device!r} at once; "
                                  "the first is used")  # fmt: skip
-    kept = pl.concat([entries.filter(~clash), pl.DataFrame(used, schema=_SCHEMA, orient="row")])
-    return kept.sort("kind", "key", "from", "line"), conflicts
+    consistent = pl.concat([entries.filter(~clash), pl.DataFrame(used, schema=_SCHEMA, orient="row")])
+    return consistent.sort("kind", "key", "from", "line"), conflicts
 
 
 class _Spans:

@@ -265,10 +265,10 @@ class Pseudonyms:
         group = (macs >> np.uint64(40) & np.uint64(1)).astype(bool)
         if self.vendor_prefix:
             unit = self._feistel(macs >> np.uint64(24), macs & np.uint64((1 << 24) - 1), 12)
-            kept = (macs >> np.uint64(24) << np.uint64(24)) | unit
+            universal = (macs >> np.uint64(24) << np.uint64(24)) | unit
         else:
-            kept = self._whole_mac(macs)
-        new = np.where(local, self._whole_mac(macs), kept)
+            universal = self._whole_mac(macs)
+        new = np.where(local, self._whole_mac(macs), universal)
         return np.where(group | (macs == 0), macs, new)
 
     def _whole_mac(self, macs: Words) -> Words:

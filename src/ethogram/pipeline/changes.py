@@ -107,8 +107,8 @@ def changes(
         judge = identifier()
         old, new = ({v.device: v for v in judge.verdicts(span.counts, span.identity)} for span in spans)
         verdicts = old, new
-    found = compare_spans(spans[0], spans[1], verdicts, every=every)
-    return ChangesFound(found, _log(counted, found))
+    network_changes = compare_spans(spans[0], spans[1], verdicts, every=every)
+    return ChangesFound(network_changes, _log(counted, network_changes))
 
 
 def compare_spans(
@@ -253,8 +253,8 @@ def join_changes(rows: Sequence[NetworkChange]) -> list[NetworkChange]:
     return joined
 
 
-def _log(counted: Sequence[CountedFlows], found: NetworkChanges) -> RunLog:
-    accounting, result = Accounting("flows"), plural(len(found.changes), "change")
+def _log(counted: Sequence[CountedFlows], network_changes: NetworkChanges) -> RunLog:
+    accounting, result = Accounting("flows"), plural(len(network_changes.changes), "change")
     for run in counted:
         accounting.merge(run.accounting)
     reports = [report for run in counted for report in run.reports]

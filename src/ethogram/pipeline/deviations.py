@@ -152,12 +152,12 @@ def score_behaviour(
         clock = counts["time"].dt.offset_by("1h").max()  # type: ignore[assignment]  # a Datetime column with rows
         assert clock is not None
     end_us = round(clock.timestamp() * 1e6)
-    found: list[DeviceBehaviour] = []
+    behaviours: list[DeviceBehaviour] = []
     for (named, label), devices in groups.items():
         terms = _terms(counts.filter(pl.col("device").is_in(devices)), settings.epoch_s)
         group = _Group(terms, devices, windows, settings, end_us)
-        found += [group.behaviour(device, label if named else "") for device in devices]
-    return sorted(found, key=lambda each: each.device)
+        behaviours += [group.behaviour(device, label if named else "") for device in devices]
+    return sorted(behaviours, key=lambda each: each.device)
 
 
 @dataclass(frozen=True)

@@ -266,7 +266,7 @@ def _profiles(
         learnt = learn_profiles(usual, settings, source="its traffic")
         if labels:
             learnt |= learn_profiles(usual, settings, source="traffic of its label", labels=labels)
-    chosen: dict[str, BehaviourProfile] = {}
+    by_device: dict[str, BehaviourProfile] = {}
     for device in sorted(devices):
         if device in watched.by_mud:
             continue
@@ -276,8 +276,8 @@ def _profiles(
             if profile.epoch_s not in (0, settings.epoch_s):
                 raise UsageError(f"the limits of {device!r} are of epochs of {profile.epoch_s} s: give --epoch "
                                  f"{profile.epoch_s}s")  # fmt: skip
-            chosen[device] = profile
-    return chosen | _limited(watched.by_mud, baseline, settings)
+            by_device[device] = profile
+    return by_device | _limited(watched.by_mud, baseline, settings)
 
 
 def _limited(

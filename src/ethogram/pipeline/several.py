@@ -194,7 +194,7 @@ def named_parts(
             known = of_fact.setdefault(key, _Span(value, first, last))
             known.first, known.last = min(known.first, first), max(known.last, last)
     parts = {item: _named(of_item, knowledge) for item, of_item in sorted(spans.items())}
-    return {item: found for item, found in parts.items() if found}
+    return {item: named for item, named in parts.items() if named}
 
 
 def _host_key(name: str) -> str:
@@ -204,7 +204,7 @@ def _host_key(name: str) -> str:
 
 def _named(spans: Mapping[str, Mapping[str, _Span]], knowledge: Knowledge) -> tuple[NamedPart, ...]:
     """The devices of one item, if it is several."""
-    found: dict[str, NamedPart] = {}
+    parts: dict[str, NamedPart] = {}
     differ = any(len(_together(list(spans.get(fact, {}).values()))) > 1 for fact in PRODUCTS)
     for fact in HOST_NAMES:
         names = list(spans.get(fact, {}).values())
@@ -218,16 +218,16 @@ def _named(spans: Mapping[str, Mapping[str, _Span]], knowledge: Knowledge) -> tu
             begin, end = min(span.first for span in used) - SHORT, max(span.last for span in used) + SHORT
             near = [span for span in names if span.first <= end and span.last >= begin]
             for part in (_part(span.text, fact, knowledge) for span in near):
-                found.setdefault(_host_key(part.name), part)
-    return tuple(found[key] for key in sorted(found))
+                parts.setdefault(_host_key(part.name), part)
+    return tuple(parts[key] for key in sorted(parts))
 
 
 def _together(spans: Sequence[_Span]) -> list[_Span]:
     """Values that are in use while another one is."""
     used: dict[int, _Span] = {}
-    for (i, one), (j, other) in combinations(enumerate(spans), 2):
-        if one.first <= other.last and other.first <= one.last:
-            used |= {i: one, j: other}
+    for (i, first), (j, other) in combinations(enumerate(spans), 2):
+        if first.first <= other.last and other.first <= first.last:
+            used |= {i: first, j: other}
     return [used[i] for i in sorted(used)]
 
 

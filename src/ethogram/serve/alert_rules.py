@@ -102,17 +102,17 @@ class AlertRules:
         look = time.monotonic() - self._looked >= self._settings.interval_s
         if not look and self._store.last_event() == after:
             return 0
-        found = _Pass(self._store, self._settings, now, after, state, self._started)
-        found.read_events()
+        alert_pass = _Pass(self._store, self._settings, now, after, state, self._started)
+        alert_pass.read_events()
         if look:
-            found.look_at_devices(service)
-            found.look_at_behaviour(service, self._behaviour)
-            found.look_at_service(service)
+            alert_pass.look_at_devices(service)
+            alert_pass.look_at_behaviour(service, self._behaviour)
+            alert_pass.look_at_service(service)
             if time.monotonic() - self._compared >= self._settings.conflict_s / 6:
-                found.look_at_conflicts()
+                alert_pass.look_at_conflicts()
                 self._compared = time.monotonic()
             self._looked = time.monotonic()
-        return self._store.record_alerts(found.result(), self._settings)
+        return self._store.record_alerts(alert_pass.result(), self._settings)
 
 
 def _shared(mine: str, theirs: str) -> bool:
@@ -220,7 +220,7 @@ class _Pass:
         """Labelled devices with the traffic of another kind or vendor, for some time."""
         before: dict[str, str] = self._state.get("identities", {})
         now: dict[str, str] = {}
-        found: list[AlertSighting] = []
+        sightings: list[AlertSighting] = []
         for row in unusual[:MOST_TRACKED]:
             detail = self._store.device(row.id) if row.pinned and self._clock is not None else None
             ladder = ((detail.verdict or {}).get("ladder") or {}) if detail is not None else {}
@@ -240,9 +240,9 @@ class _Pass:
                 *dict.fromkeys(facts[:4]), f"it uses {keys}", f"since {since:%Y-%m-%d %H:%M} UTC",
             )  # fmt: skip
             text = f"labelled {row.statement}, but its traffic is that of: {ladder.get('statement')}"
-            found.append(AlertSighting("identity conflict", row.id, text, evidence, row.id, row.name))
+            sightings.append(AlertSighting("identity conflict", row.id, text, evidence, row.id, row.name))
         self._state["identities"] = now
-        return tuple(found)
+        return tuple(sightings)
 
     def _silent(self, service: ServiceState) -> None:
         """Devices that crossed the bound of silence since the last pass; they end with their next flow."""

@@ -75,10 +75,10 @@ class BehaviourWatch:
         if not watched:
             return {}
         traffic = self._traffic(counts(watched, today)).filter(pl.col("time") >= today)
-        found: dict[str, MonitorAlarm | None] = dict.fromkeys(profiles)
+        alarms: dict[str, MonitorAlarm | None] = dict.fromkeys(profiles)
         for alarm in find_alarms(match_services(traffic, profiles), profiles, self._monitor):
-            found[alarm.device] = alarm
-        return found
+            alarms[alarm.device] = alarm
+        return alarms
 
     def _is_known(self, id_: str, day: date) -> bool:
         if id_ not in self._profiles:

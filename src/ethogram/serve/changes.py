@@ -139,9 +139,9 @@ def device_changes(
         If the store or the counts cannot be read, or nothing is stored yet.
     """
     row = detail.row
-    found = _compared(store, counts, [[due_of(detail)]], since, end_of_counts(store), every=every)
-    changes = (change for change in detail.history if change.before and change.time >= found.after.start)
-    return _with(found, [DeviceChange(row.id, row.name, row.kind, _of_history(change)) for change in changes])
+    comparison = _compared(store, counts, [[due_of(detail)]], since, end_of_counts(store), every=every)
+    changes = (change for change in detail.history if change.before and change.time >= comparison.after.start)
+    return _with(comparison, [DeviceChange(row.id, row.name, row.kind, _of_history(change)) for change in changes])
 
 
 def due_of(detail: DeviceDetail) -> DueDevice:
@@ -150,7 +150,7 @@ def due_of(detail: DeviceDetail) -> DueDevice:
     return DueDevice(detail.row.id, names, detail.row.first_seen, detail.row.last_seen, None, detail.facts)
 
 
-def with_statements(found: StoredChanges, store: Store) -> StoredChanges:
+def with_statements(comparison: StoredChanges, store: Store) -> StoredChanges:
     """Changes with those of statements in the later span, but for first statements.
 
     Raises
@@ -159,19 +159,19 @@ def with_statements(found: StoredChanges, store: Store) -> StoredChanges:
         If the store cannot be read.
     """
     changes: list[VerdictChange] = []
-    while part := store.changes(offset=len(changes), limit=PAGE, since=found.after.start):
+    while part := store.changes(offset=len(changes), limit=PAGE, since=comparison.after.start):
         changes += part
     devices = store.rows(sorted({change.device for change in changes}))
     rows = []
     for change in changes:
         device = devices.get(change.device)  # None: it was merged into another one
         rows.append(DeviceChange(change.device, change.device_name, device.kind if device else "", _of_history(change)))
-    return _with(found, rows)
+    return _with(comparison, rows)
 
 
-def _with(found: StoredChanges, more: Sequence[DeviceChange]) -> StoredChanges:
-    rows = sorted((*found.rows, *more), key=lambda row: change_order(row.change))
-    return StoredChanges(found.before, found.after, found.unchanged, found.compared, tuple(rows))
+def _with(comparison: StoredChanges, more: Sequence[DeviceChange]) -> StoredChanges:
+    rows = sorted((*comparison.rows, *more), key=lambda row: change_order(row.change))
+    return StoredChanges(comparison.before, comparison.after, comparison.unchanged, comparison.compared, tuple(rows))
 
 
 def _all_devices(store: Store) -> Iterator[list[DueDevice]]:

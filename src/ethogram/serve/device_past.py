@@ -48,9 +48,9 @@ def behaviour(
     """
     settings = settings or DeviationSettings()
     labels = dict.fromkeys(counts["device"].unique().to_list(), label) if label else {}
-    for found in score_behaviour(counts, settings, labels, clock):
-        if found.device == device:
-            return found
+    for scored in score_behaviour(counts, settings, labels, clock):
+        if scored.device == device:
+            return scored
     return DeviceBehaviour(device=device, label=label, epoch_s=settings.epoch_s, fingerprints=[], epochs=[])
 
 

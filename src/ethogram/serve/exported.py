@@ -114,8 +114,8 @@ def sink_events(store: Store, rows: Sequence[EventRow]) -> list[SinkEvent]:
     devices = store.rows(list({row.device for row in rows if row.device}))
     events: list[SinkEvent] = []
     for row in rows:
-        found = devices.get(row.device)
-        device = None if found is None else ExportedDevice.of_row(found)
+        exported_device = devices.get(row.device)
+        device = None if exported_device is None else ExportedDevice.of_row(exported_device)
         if row.kind == "alert":
             alerts = store.alerts(id_=int(row.data.get("alert", 0)), limit=1).rows
             if alerts:

@@ -164,12 +164,12 @@ class CountFacts:
         if not len(wanted):
             return COUNTS.empty()
         # Files are in order of device: row groups without any of them are not decoded.
-        chosen = pl.col("device").is_between(pl.lit(wanted.min()), pl.lit(wanted.max()))
-        chosen &= pl.col("device").is_in(wanted.implode())
+        of_wanted = pl.col("device").is_between(pl.lit(wanted.min()), pl.lit(wanted.max()))
+        of_wanted &= pl.col("device").is_in(wanted.implode())
         tables = [COUNTS.empty()]
         for file in self._since(since):
             try:
-                frame = pl.scan_parquet(file.path).filter(chosen, pl.col("time") >= since)
+                frame = pl.scan_parquet(file.path).filter(of_wanted, pl.col("time") >= since)
                 tables.append(COUNTS.conform(frame.collect(), file=str(file.path)))
                 self._problems.pop(file.path, None)
             except (*FAILURES, InputError) as error:
@@ -316,8 +316,8 @@ def _put(part: Path, path: Path) -> None:
 def _merged(names: Sequence[str]) -> Iterator[Any]:
     """Sums of files, some devices after the others."""
     for first, last in _device_spans(names):
-        chosen = pl.col("device").is_between(pl.lit(first), pl.lit(last))
-        tables = [COUNTS.conform(pl.scan_parquet(name).filter(chosen).collect(), file=name) for name in names]
+        in_range = pl.col("device").is_between(pl.lit(first), pl.lit(last))
+        tables = [COUNTS.conform(pl.scan_parquet(name).filter(in_range).collect(), file=name) for name in names]
         yield summed_counts(pl.concat(tables)).to_arrow()
 
 

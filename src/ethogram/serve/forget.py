@@ -98,12 +98,12 @@ def _locked(folder: Path) -> Iterator[None]:
 def _of_device(spans: tuple[NameSpan, ...], name: str, time: str) -> pl.Expr:
     """Rows with one of the names, at a time at which it was the device's."""
     alone = [span.value for span in spans if span.alone]
-    found = pl.col(name).cast(pl.String).is_in(alone)
+    of_device = pl.col(name).cast(pl.String).is_in(alone)
     for span in spans:
         if not span.alone:
             inside = pl.col(time).is_between(span.first - HOUR, span.last + HOUR)
-            found |= (pl.col(name).cast(pl.String) == span.value) & inside
-    return found.fill_null(value=False)
+            of_device |= (pl.col(name).cast(pl.String) == span.value) & inside
+    return of_device.fill_null(value=False)
 
 
 def _host(column: str, request: ForgetRequest) -> pl.Expr:
@@ -145,7 +145,7 @@ def _segment(path: Path, request: ForgetRequest, dry_run: bool) -> int:
     facts = identity_of(path)
     rest = _facts(facts, request)
     remote, count = _of_device(request.addresses, "remote", "start"), 0
-    kept: list[tuple[pl.DataFrame, int]] = []
+    remaining: list[tuple[pl.DataFrame, int]] = []
     for flows, arrived_us in groups:
         marks = flows.select(gone=_of_device(request.names, "device", "start"), other=remote,
                              **{name: _host(name, request) for name in _NAMES})  # fmt: skip
@@ -154,12 +154,12 @@ def _segment(path: Path, request: ForgetRequest, dry_run: bool) -> int:
             pl.when(marks["other"]).then(pl.lit(_NOWHERE)).otherwise(pl.col("remote")).alias("remote"),
             *(pl.when(marks["other"] | marks[name]).then(None).otherwise(pl.col(name)).alias(name) for name in _NAMES),
         )  # fmt: skip
-        kept.append((changed.filter(~marks["gone"]), arrived_us))
+        remaining.append((changed.filter(~marks["gone"]), arrived_us))
     if (not count and rest.height == facts.height) or dry_run:
         return count
     number = SegmentName.parse(path.name.removesuffix(".parquet"))
     writer = SegmentWriter(path.parent, number)
-    for flows, arrived_us in kept:
+    for flows, arrived_us in remaining:
         writer.write(flows, arrived_us)
     if writer.rows:
         writer.close(rest)

@@ -84,8 +84,8 @@ def compared(context: Context, since: str, *, every: bool = False, wait_s: float
     InputError
         If nothing is stored yet, or store or counts cannot be read.
     """
-    found = context.comparisons.get(end_of_counts(context.store), span_of(since), every=every, wait_s=wait_s)
-    return None if found is None else with_statements(found, context.store)
+    comparison = context.comparisons.get(end_of_counts(context.store), span_of(since), every=every, wait_s=wait_s)
+    return None if comparison is None else with_statements(comparison, context.store)
 
 
 def counts_by_kind(rows: Sequence[DeviceChange]) -> dict[str, dict[str, int]]:
@@ -99,13 +99,13 @@ def counts_by_kind(rows: Sequence[DeviceChange]) -> dict[str, dict[str, int]]:
     }
 
 
-def _listed(found: StoredChanges, rows: Sequence[DeviceChange], offset: int, limit: int) -> DifferenceList:
+def _listed(stored: StoredChanges, rows: Sequence[DeviceChange], offset: int, limit: int) -> DifferenceList:
     def item(row: DeviceChange) -> dict[str, Any]:
         values = {"device": row.id, "device_name": row.name, "device_kind": row.kind}
         return row.change.model_dump(exclude={"also"}) | values
 
     return DifferenceList.model_validate({
-        "before": found.before, "after": found.after, "unchanged": found.unchanged, "compared": found.compared,
+        "before": stored.before, "after": stored.after, "unchanged": stored.unchanged, "compared": stored.compared,
         "by_kind": counts_by_kind(rows), "total": len(rows), "offset": offset,
         "rows": [DifferenceItem.model_validate(item(row)) for row in rows[offset:offset + limit]],
     })  # fmt: skip
@@ -121,10 +121,10 @@ def changes(
     One row for each device and change. Counts are compared once for each hour of data, which takes seconds for a
     thousand devices; `503` with `Retry-After` says that it goes on.
     """
-    found = compared(context, wanted.since, every=every, wait_s=WAIT_S)
-    if found is None:
+    comparison = compared(context, wanted.since, every=every, wait_s=WAIT_S)
+    if comparison is None:
         raise ProblemError(503, "The counts are being compared.", {"Retry-After": str(RETRY_S)})
-    return json_reply(request, _listed(found, wanted.of(found.rows), offset, limit))
+    return json_reply(request, _listed(comparison, wanted.of(comparison.rows), offset, limit))
 
 
 @router.get("/devices/{device}/changes", response_model=DifferenceList, summary="What changed about a device")
@@ -132,8 +132,8 @@ def device_changes(
     request: Request, context: Service, device: DeviceId, since: Since = "1d", every: Every = False
 ) -> Response:  # fmt: skip
     """The same of one device; probabilities are corrected for its own comparisons alone."""
-    found = context.service.device_changes(existing(context, device), span_of(since), every=every)
-    return json_reply(request, _listed(found, found.rows, 0, len(found.rows)))
+    comparison = context.service.device_changes(existing(context, device), span_of(since), every=every)
+    return json_reply(request, _listed(comparison, comparison.rows, 0, len(comparison.rows)))
 
 
 @router.get("/history", response_model=ChangeList, summary="Changes of statements of all devices, the latest first")

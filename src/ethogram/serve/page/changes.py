@@ -64,17 +64,17 @@ def changes(
     request: Request, context: Service, access: Viewer, wanted: Annotated[ChangeFilter, Depends()], by: By = "change"
 ) -> Response:  # fmt: skip
     """What differs from the days before; the address holds the filters. While counts are compared, it asks again."""
-    found: StoredChanges | None = None
+    stored: StoredChanges | None = None
     problem = ""
     try:
-        found = compared(context, wanted.since, wait_s=_WAIT_S if is_part(request) else _FIRST_WAIT_S)
+        stored = compared(context, wanted.since, wait_s=_WAIT_S if is_part(request) else _FIRST_WAIT_S)
     except EthogramError as error:
         problem = str(error)
-    of_kind = ChangeFilter(wanted.since, wanted.kind).of(found.rows) if found is not None else []
+    of_kind = ChangeFilter(wanted.since, wanted.kind).of(stored.rows) if stored is not None else []
     rows = wanted.of(of_kind)
     groups = _groups(rows, by)
     return render(
-        context, access, "changes.html", "/changes", wanted=wanted, by=by, found=found, problem=problem, spans=SPANS,
+        context, access, "changes.html", "/changes", wanted=wanted, by=by, found=stored, problem=problem, spans=SPANS,
         groups=groups[:_MOST], groups_left=max(len(groups) - _MOST, 0), words=WORDS, total=len(rows),
         device_count=len({row.id for row in rows}), numbers=_devices_by_change(of_kind), titles=TITLES,
         kind_choices=views.choices(context.store.overview())["kind"],

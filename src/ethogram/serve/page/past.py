@@ -45,9 +45,9 @@ def similarity_chart(epoch_s: int, rows: Sequence[EpochSimilarity]) -> dict[str,
     }  # fmt: skip
 
 
-def behaviour_chart(found: DeviceBehaviour) -> dict[str, Any] | None:
+def behaviour_chart(behaviour: DeviceBehaviour) -> dict[str, Any] | None:
     """Scores of behaviour with their limit: data for the chart, and its table; None if no epoch has a score."""
-    rows = [(each, score, limit) for each in found.epochs
+    rows = [(each, score, limit) for each in behaviour.epochs
             for score, limit in [(each.score, each.limit) if each.score is not None
                                  else (each.label_score, each.label_limit)] if score is not None]  # fmt: skip
     if not rows:
@@ -62,8 +62,8 @@ def behaviour_chart(found: DeviceBehaviour) -> dict[str, Any] | None:
     }  # fmt: skip
     left = [(f"{each.start:%Y-%m-%d}", score, limit, each.deviates, _outside(each)) for each, score, limit in rows]
     changes = [(f"{each.start:%Y-%m-%d}", [entry.reason for entry in each.deviations[:_MOST_NEW]])
-               for each in found.fingerprints if each.status == "change"]  # fmt: skip
-    return {"json": orjson.dumps(data).decode(), "rows": left[::-1], "changes": changes[::-1], "label": found.label,
+               for each in behaviour.fingerprints if each.status == "change"]  # fmt: skip
+    return {"json": orjson.dumps(data).decode(), "rows": left[::-1], "changes": changes[::-1], "label": behaviour.label,
             "deviations": sum(each.deviates for each, _, _ in rows)}  # fmt: skip
 
 

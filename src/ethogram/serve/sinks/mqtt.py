@@ -48,11 +48,11 @@ class Mqtt(Sink):
         """Publish one event."""
         self._publish([(f"{self._settings.topic}/events", event_json(event, "ethogram").rstrip("\n"), False)])
 
-    def sync(self, devices: Callable[[], list[ExportedDevice]], kept: dict[str, Any]) -> dict[str, Any]:
+    def sync(self, devices: Callable[[], list[ExportedDevice]], state: dict[str, Any]) -> dict[str, Any]:
         """Publish what has changed since the last call, and remove what is gone."""
         settings = self._settings
         if not settings.discovery or time.monotonic() - self._synced < settings.sync_s:
-            return kept
+            return state
         rows = devices()
         self.left_out = max(len(rows) - settings.max_devices, 0)
         rows = rows[: settings.max_devices]
@@ -68,7 +68,7 @@ class Mqtt(Sink):
                 if self._published.get(topic) != digests[topic]:
                     messages.append((topic, payload, True))
         present = {device.id for device in rows}
-        for gone in kept.get("devices", ()):
+        for gone in state.get("devices", ()):
             if gone not in present:
                 messages += [(discovery_topic(gone, settings.discovery_prefix), "", True),
                              (state_topic(gone, settings.topic), "", True)]  # fmt: skip

@@ -154,9 +154,9 @@ class SinkRunner:
             more = self._send_waiting(store, self._sink)
             if self._devices is None or self._devices.store is not store:
                 self._devices = DevicesRead(store)
-            kept = self._sink.sync(self._devices, self._kept)
-            if kept != self._kept:
-                self._kept = kept
+            state = self._sink.sync(self._devices, self._kept)
+            if state != self._kept:
+                self._kept = state
                 self._save()
         except Exception as error:
             self._failures += 1

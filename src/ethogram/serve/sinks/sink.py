@@ -41,7 +41,7 @@ class Sink(ABC):
             If it never can be.
         """
 
-    def sync(self, devices: Callable[[], list[ExportedDevice]], kept: dict[str, Any]) -> dict[str, Any]:
+    def sync(self, devices: Callable[[], list[ExportedDevice]], state: dict[str, Any]) -> dict[str, Any]:
         """Bring the receiver's copy of the inventory up to date, where it has one.
 
         Parameters
@@ -52,7 +52,7 @@ class Sink(ABC):
             What the last call returned, also before a restart.
         """
         del devices
-        return kept
+        return state
 
     def close(self) -> None:  # noqa: B027 (a sink without a connection has nothing to end)
         """End connections."""

@@ -67,7 +67,7 @@ def open_subjects(connection: Connection, kind: str) -> dict[str, datetime]:
     return {row.subject: row.last for row in connection.execute(query)}
 
 
-def record_pass(connection: Connection, found: AlertPass, settings: AlertSettings) -> int:
+def record_pass(connection: Connection, alert_pass: AlertPass, settings: AlertSettings) -> int:
     """Store one pass of the rules; returns the number of new alerts.
 
     Raises
@@ -76,15 +76,15 @@ def record_pass(connection: Connection, found: AlertPass, settings: AlertSetting
         If the store has another position, so that an alert would be raised twice or lost.
     """
     position, _ = alert_state(connection)
-    if position != found.after:
-        raise InputError(f"alerts: event {position} is stored, not {found.after}: no alert is raised twice")
-    writer = _Writer(connection, found, settings)
+    if position != alert_pass.after:
+        raise InputError(f"alerts: event {position} is stored, not {alert_pass.after}: no alert is raised twice")
+    writer = _Writer(connection, alert_pass, settings)
     writer.write()
     counters = Counter(alert_counters(connection))
     counters.update(writer.counters)
-    counters.update(found.counters)
-    set_meta(connection, META_EVENT, found.event)
-    set_meta(connection, META_STATE, dict(found.state))
+    counters.update(alert_pass.counters)
+    set_meta(connection, META_EVENT, alert_pass.event)
+    set_meta(connection, META_STATE, dict(alert_pass.state))
     set_meta(connection, META_COUNTED, dict(counters))
     return writer.counters["raised"]
 
@@ -102,13 +102,13 @@ def restart(connection: Connection, since: datetime) -> None:
 class _Writer:
     """Writes one pass."""
 
-    def __init__(self, connection: Connection, found: AlertPass, settings: AlertSettings) -> None:
-        self._connection, self._found, self._settings = connection, found, settings
-        self._now = found.time
+    def __init__(self, connection: Connection, current: AlertPass, settings: AlertSettings) -> None:
+        self._connection, self._found, self._settings = connection, current, settings
+        self._now = current.time
         self._kinds: dict[str, str] = {}  # of devices, as rules need them
         self.counters: Counter[str] = Counter()
         self._mutes = [row for row in mutes(connection) if row.until is None or row.until > self._now]
-        kinds = {each.kind for each in found.raised} | set(found.holding) | {kind for kind, _ in found.ended}
+        kinds = {each.kind for each in current.raised} | set(current.holding) | {kind for kind, _ in current.ended}
         query = select(alert).where(alert.c.kind.in_(sorted(kinds)), alert.c.state.in_(_ACTIVE)).order_by(alert.c.id)
         self._active: dict[_Key, RowMapping] = {}
         self._doubles: list[int] = []  # of devices that were merged

@@ -125,10 +125,10 @@ def conflicts(connection: Connection) -> list[Conflict]:
         for row in connection.execute(of_values):
             if (row.kind, row.value) in by_key:
                 by_key[row.kind, row.value].append(row)
-    found = []
+    clashes = []
     for (kind, value), rows in by_key.items():
         if at_once := _at_once(rows):
-            found.append(Conflict(kind, value, tuple((row.id, row.name) for row in at_once), ()))
+            clashes.append(Conflict(kind, value, tuple((row.id, row.name) for row in at_once), ()))
     several = (
         select(device.c.id)
         .select_from(joined)
@@ -147,8 +147,8 @@ def conflicts(connection: Connection) -> list[Conflict]:
     for rows in rows_of.values():
         if at_once := _at_once(rows):
             first = at_once[0]
-            found.append(Conflict("mac", first.mac, ((first.id, first.name),), tuple(row.value for row in at_once)))
-    return found
+            clashes.append(Conflict("mac", first.mac, ((first.id, first.name),), tuple(row.value for row in at_once)))
+    return clashes
 
 
 def _is_distinct(kind: str, value: str) -> bool:
@@ -161,7 +161,7 @@ def _is_distinct(kind: str, value: str) -> bool:
 def _at_once(rows: Sequence[Any]) -> list[Any]:
     """Rows used at the same time as another row: their spans overlap, and their latest flows are close."""
     used: dict[int, Any] = {}
-    for (i, one), (j, other) in combinations(enumerate(rows[:20]), 2):
-        if max(one.first, other.first) < min(one.last, other.last) and abs(one.last - other.last) <= AT_ONCE:
-            used |= {i: one, j: other}
+    for (i, first), (j, other) in combinations(enumerate(rows[:20]), 2):
+        if max(first.first, other.first) < min(first.last, other.last) and abs(first.last - other.last) <= AT_ONCE:
+            used |= {i: first, j: other}
     return [row for _, row in sorted(used.items())]

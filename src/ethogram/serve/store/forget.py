@@ -40,8 +40,8 @@ def find_devices(connection: Connection, text: str) -> list[str]:
         or_(device_key.c.value.in_(wanted), func.lower(device_key.c.value) == value.lower())
     )  # fmt: skip
     named = select(device.c.id).where(func.lower(device.c.name) == text.strip().lower())
-    found = {*connection.execute(query).scalars(), *connection.execute(named).scalars()}
-    roots = {str(row["id"]) for each in found if (row := root_of(connection, each)) is not None}
+    devices = {*connection.execute(query).scalars(), *connection.execute(named).scalars()}
+    roots = {str(row["id"]) for each in devices if (row := root_of(connection, each)) is not None}
     return sorted(roots)
 
 
@@ -130,15 +130,15 @@ def plan_of(connection: Connection, request: ForgetRequest) -> dict[str, int]:
 
 def _mentions(connection: Connection, request: ForgetRequest) -> list[tuple[Table, Column[Any] | None, list[int]]]:
     """Rows of alerts and events that are of another device or none, but name this one; and entries of the audit log."""
-    found: list[tuple[Table, Column[Any] | None, list[int]]] = []
+    mentions: list[tuple[Table, Column[Any] | None, list[int]]] = []
     for table, texts in ((alert, (alert.c.subject, alert.c.text, alert.c.evidence)), (event, (event.c.data,))):
         other = table.c.device.not_in(request.ids)
-        found.append((table, table.c.device, _matching(connection, table, texts, request, other)))
+        mentions.append((table, table.c.device, _matching(connection, table, texts, request, other)))
     everywhere = or_(audit.c.device.in_(request.ids), audit.c.device.not_in(request.ids))
     ids = set(_matching(connection, audit, (audit.c.detail,), request, everywhere))
     ids |= set(connection.execute(select(audit.c.id).where(audit.c.device.in_(request.ids))).scalars())
-    found.append((audit, None, sorted(ids)))
-    return found
+    mentions.append((audit, None, sorted(ids)))
+    return mentions
 
 
 def _matching(
@@ -186,9 +186,9 @@ def _clear_meta(connection: Connection, request: ForgetRequest) -> None:
         return
     for name, value in connection.execute(select(meta.c.name, meta.c.value)).all():
         if name not in (REQUESTS, REWRITE):
-            kept = _without(value, pattern)
-            if kept != value:
-                set_meta(connection, name, kept)
+            remaining = _without(value, pattern)
+            if remaining != value:
+                set_meta(connection, name, remaining)
 
 
 def _without(value: Any, pattern: re.Pattern[str]) -> Any:

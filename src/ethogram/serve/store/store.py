@@ -370,7 +370,7 @@ class Store:
         with self._reading() as connection:
             return alerts.open_subjects(connection, kind)
 
-    def record_alerts(self, found: AlertPass, settings: AlertSettings | None = None) -> int:
+    def record_alerts(self, alert_pass: AlertPass, settings: AlertSettings | None = None) -> int:
         """Store one pass of the rules: all of it, or nothing; returns the number of new alerts.
 
         Raises
@@ -379,7 +379,7 @@ class Store:
             If the store has another position, or cannot be written.
         """
         with self._writing() as connection:
-            return alerts.record_pass(connection, found, settings or AlertSettings())
+            return alerts.record_pass(connection, alert_pass, settings or AlertSettings())
 
     def rows(self, ids: Sequence[str]) -> dict[str, DeviceRow]:
         """Rows of devices by id; devices that were merged into others are left out."""
