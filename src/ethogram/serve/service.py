@@ -57,9 +57,7 @@ from ethogram.serve.store import Store
 from ethogram.serve.stored_counts import StoredCounts
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
-
-    from ethogram.serve.api.server import WebServer
+    from ethogram.serve.api.server import Application, WebServer
     from ethogram.serve.api.service_view import HourlyOctets
 
 __all__ = ["Service", "data_folder"]
@@ -576,7 +574,7 @@ class Service:
         where = f"; the token to sign in with is in {token}" if token.exists() else ""
         self._say(f"page at {web.url}{where}")
 
-    def _serve(self, app: Starlette) -> WebServer:
+    def _serve(self, app: Application) -> WebServer:
         from ethogram.serve.api.server import WebServer
 
         key = Path(self._settings.key) if self._settings.key else None

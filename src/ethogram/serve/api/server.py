@@ -15,10 +15,13 @@ from starlette.applications import Starlette
 from ethogram.config.web import WebSettings
 from ethogram.errors import ConfigurationError, InputError
 
-__all__ = ["Visits", "WebServer", "check_bind", "is_loopback"]
+__all__ = ["Application", "Visits", "WebServer", "check_bind", "is_loopback"]
 
 _START_S, _STOP_S = 20.0, 5.0
 _BACKLOG = 256
+
+Application = Starlette
+"""What can be served."""
 
 
 def check_bind(settings: WebSettings, certificate: Path | None) -> None:
@@ -78,7 +81,7 @@ class WebServer:
     """
 
     def __init__(
-        self, app: Starlette, settings: WebSettings, certificate: Path | None = None, key: Path | None = None
+        self, app: Application, settings: WebSettings, certificate: Path | None = None, key: Path | None = None
     ) -> None:
         check_bind(settings, certificate)
         self._app, self._settings, self._tls = app, settings, (certificate, key)
