@@ -39,6 +39,7 @@ ENVIRONMENT = (
     ("ETHOGRAM_LAWS", "number of examples of each property test"),
     ("NUMBA_CACHE_DIR", "folder of compiled code, if `ETHOGRAM_CACHE_DIR` is not set"),
     ("CACHE_DIRECTORY", "set by systemd (`CacheDirectory=`); used after the folders beside the package"),
+    ("ETHOGRAM_NETBOX_TOKEN", "token of NetBox's API, for `ethogram export netbox`"),
     ("XDG_CACHE_HOME", "base of the user's cache; default: `~/.cache`"),
 )
 

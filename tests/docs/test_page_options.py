@@ -33,6 +33,8 @@ def options(verb: str) -> frozenset[str]:
     for _, command in cli_page.leaves(cli_page.click_command(verb), verb):
         for parameter in command.params:
             names |= {*parameter.opts, *parameter.secondary_opts}
+    if "--format" in names:
+        names.add("--json")  # added to every such command (ethogram.cli.run)
     return frozenset(names)
 
 
