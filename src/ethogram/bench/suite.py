@@ -57,6 +57,8 @@ def applicable(task: Any, method: Any) -> bool:
 def rows_of_tasks(rows: Sequence[Row], tasks: Mapping[str, Any], methods: Mapping[str, Any]) -> list[Row]:
     """Rows that a report can show: of unknown tasks, and of known ones as they are defined now.
 
+    Rows of known tasks have the titles that task and method have now, which may have been worded anew since.
+
     Parameters
     ----------
     rows
@@ -64,8 +66,12 @@ def rows_of_tasks(rows: Sequence[Row], tasks: Mapping[str, Any], methods: Mappin
     tasks, methods
         Known definitions. Rows of an earlier definition of a task, or of a method that it no longer runs, are left out.
     """
-    pairs = {(t.name, m.name, t.digest) for t in tasks.values() for m in methods.values() if applicable(t, m)}
-    return [r for r in rows if r["task"] not in tasks or (r["task"], r["method"], r["task_digest"]) in pairs]
+    titles = {
+        (task.name, method.name, task.digest): {"title": task.title, "method_title": method.title}
+        for task in tasks.values() for method in methods.values() if applicable(task, method)
+    }  # fmt: skip
+    keyed = [(row, (row["task"], row["method"], row["task_digest"])) for row in rows]
+    return [{**row, **titles.get(key, {})} for row, key in keyed if key in titles or row["task"] not in tasks]
 
 
 @dataclass

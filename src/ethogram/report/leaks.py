@@ -91,7 +91,7 @@ def leak_lines(rows: Sequence[FlowRow]) -> list[str]:
     for judged in (_judged(row) for row in rows if row.shuffled):
         lines += [
             f"`{judged.method}` {judged.verdict}: balanced accuracy {judged.value:.3f} against {judged.chance:.3f} of"
-            f" verdicts that know nothing of the truth. Margin {judged.margin:+.3f}"
+            f" verdicts independent of the truth. Margin {judged.margin:+.3f}"
             f" (permutations: {judged.permutations};"
             f" lower end of the interval over permutations and device-days {judged.low - judged.chance:+.3f}).",
             "",
