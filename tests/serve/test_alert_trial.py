@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from ethogram.cli import main
-from ethogram.config import AlertRule, AlertSettings, read_alert_rules
+from ethogram.config import AlertRule, AlertSettings, ServeSettings, read_alert_rules
 from ethogram.errors import ConfigurationError, InputError
 from ethogram.schema import AlertPass, AlertSighting
+from ethogram.serve.rules_file import RulesFile
 from ethogram.serve.store import Store
 from serve.store_rows import HOUR, START, document, judge, see, sighting
+from serve.test_service import message_of, serving, settings_of, state_of, wait_for
 
 DAY = timedelta(days=1)
 
@@ -96,6 +98,45 @@ def test_open_alerts_are_listed(data: Path, capsys: pytest.CaptureFixture[str]) 
     assert "nearly full" in capsys.readouterr().out
     assert main(["alerts", "--data", str(data), "--since", "1d"]) == 2
     assert "belongs to 'ethogram alerts test'" in capsys.readouterr().err
+
+
+def test_changed_rules_are_read_again_and_wrong_ones_are_not_used(tmp_path: Path) -> None:
+    file = tmp_path / "alerts.toml"
+    file.write_text("hourly = 5\n")
+    rules = RulesFile(ServeSettings.of(alert_rules=str(file), alerts={"open_days": 2}))
+    assert rules.refresh()
+    assert (rules.rules.hourly, rules.rules.open_days) == (5, 2)
+    assert not rules.refresh()
+    file.write_text("open_days = 3000\n")
+    assert rules.refresh()
+    assert (rules.rules.hourly, rules.rules.open_days) == (AlertSettings().hourly, 3000)
+    file.write_text("hourly = 0\n")
+    assert not rules.refresh()
+    assert rules.problem.startswith(f"{file}: line 1: hourly: ")
+    assert rules.problem.endswith("; alerts follow the rules that were read before")
+    assert rules.rules.open_days == 3000
+    file.unlink()
+    assert not rules.refresh()
+    assert "there is no such file" in rules.problem
+    file.write_text("open_days = 3000 # again\n")
+    assert not rules.refresh()
+    assert (rules.problem, rules.rules.open_days) == ("", 3000)
+
+
+def test_a_running_service_follows_its_rules(tmp_path: Path) -> None:
+    file, lines = tmp_path / "alerts.toml", list[str]()
+    file.write_text("hourly = 5\n")
+    with serving(settings_of(tmp_path, alert_rules=str(file)), lines) as service:
+        wait_for(lambda: state_of(service, "alerts") == "running")
+        file.write_text("hourly = 0 # wrong\n")
+        wait_for(lambda: state_of(service, "alerts") == "degraded")
+        assert "line 1: hourly: " in message_of(service, "alerts")
+        assert service.settings()["alerts"]["hourly"] == 5
+        file.write_text("hourly = 50\n")
+        wait_for(lambda: state_of(service, "alerts") == "running")
+        assert service.settings()["alerts"]["hourly"] == 50
+    assert len([line for line in lines if "hourly: " in line]) == 1
+    assert f"alerts: {file} was read again" in lines
 
 
 def test_the_service_checks_its_rules(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

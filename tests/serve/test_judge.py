@@ -93,6 +93,8 @@ def test_segments_become_devices_with_verdicts(scene: Callable[..., Scene]) -> N
     assert rows[MAC].address == "10.0.0.2"
     assert rows[MAC].provisional
     assert rows[MAC].judged is not None
+    assert rows[MAC].seen_s == (rows[MAC].last_seen - rows[MAC].first_seen).total_seconds()
+    assert 120 <= rows[MAC].seen_s < 180
     assert at.store.position("collector") == 3
     assert at.counted() == 12
     detail = at.detail(rows[MAC].id)

@@ -21,6 +21,7 @@ from ethogram.serve.api.models import DeviceItem
 from ethogram.serve.api.secrets import first_token
 from ethogram.serve.api.server import WebServer, check_bind
 from ethogram.serve.client import ApiError, Client
+from ethogram.serve.page.text import lasting
 from ethogram.serve.store import Store
 from serve.web_made import SCRIPT, FakeService, RunningPage, raise_alerts, running_page, small_capture
 
@@ -62,6 +63,15 @@ def test_the_list_of_devices_filters_sorts_and_pages(client: Client) -> None:
 def test_rows_of_the_list_are_what_is_described(client: Client) -> None:
     rows = client.get("/devices", limit=7)["rows"]
     assert [DeviceItem.model_validate(row).model_dump(mode="json") for row in rows] == rows
+
+
+def test_a_provisional_verdict_says_how_long_the_device_was_seen(client: Client, http: httpx.Client) -> None:
+    row = next(row for row in client.devices() if row["provisional"] and row["judged"] and not row["pinned"])
+    assert row["seen_s"] > 0
+    assert client.get("/devices", fields="seen_s", limit=1)["rows"][0].keys() == {"seen_s"}
+    for path in (f"devices/{row['id']}", "devices"):
+        assert f"Provisional: seen for {lasting(row['seen_s'])}" in http.get(path).text
+    assert "seen_s" in http.get("devices.csv").text.partition("\n")[0]
 
 
 def test_a_device_has_ladder_evidence_facts_and_history(client: Client, page: RunningPage) -> None:

@@ -88,6 +88,23 @@ class ServeSettings(Settings):
         """One name stands for a list of it; an empty one for no library."""
         return tuple(name for name in (value,) if name) if isinstance(value, str) else value
 
+    def rules_in_force(self) -> AlertSettings:
+        """The settings of alerts with those of the file ``alert_rules``, as it is now.
+
+        Raises
+        ------
+        InputError
+            If the file cannot be read.
+        ConfigurationError
+            If a setting in it is unknown or invalid.
+
+        Examples
+        --------
+        >>> ServeSettings().rules_in_force() == AlertSettings()
+        True
+        """
+        return read_alert_rules(Path(self.alert_rules), self.alerts) if self.alert_rules else self.alerts
+
 
 def read_serve_settings(
     file: Path | None, environment: Mapping[str, str], options: Mapping[str, Any]
@@ -129,9 +146,7 @@ def read_serve_settings(
         settings = ServeSettings.of(**values)
     except ConfigurationError as error:
         raise ConfigurationError(f"{file}: {error}" if file is not None else str(error)) from None
-    if settings.alert_rules:
-        rules = read_alert_rules(Path(settings.alert_rules), settings.alerts)
-        settings = settings.model_copy(update={"alerts": rules})
+    settings.rules_in_force()
     return settings
 
 

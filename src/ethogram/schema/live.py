@@ -81,6 +81,8 @@ class DeviceRow:
         Whether the device does not behave like its label.
     provisional
         Whether the verdict rests on less than one whole epoch.
+    seen_s
+        Seconds from the first flow to the latest one that the verdict rests on; None before the first judgement.
     judged
         Time of the data behind the latest judgement; None before the first.
     changed
@@ -107,6 +109,7 @@ class DeviceRow:
     pinned: bool
     unusual: bool
     provisional: bool
+    seen_s: float | None
     judged: datetime | None
     changed: datetime | None
 

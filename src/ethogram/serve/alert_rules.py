@@ -89,6 +89,12 @@ class AlertRules:
         self._looked = self._compared = float("-inf")
         self._behaviour = BehaviourWatch(self._settings)
 
+    def use(self, settings: AlertSettings) -> None:
+        """Apply other settings from the next pass on."""
+        self._settings = settings
+        self._looked = self._compared = float("-inf")
+        self._behaviour = BehaviourWatch(settings)
+
     def run(self, service: ServiceState, now: datetime | None = None) -> int:
         """One pass; returns the number of new alerts.
 

@@ -50,7 +50,7 @@ def try_rules(
     InputError
         If the store or the counts cannot be read.
     """
-    rules = (rules or settings.alerts).model_copy(update={"interval_s": 1e-9})
+    rules = (rules or settings.rules_in_force()).model_copy(update={"interval_s": 1e-9})
     counts = Service(settings).stored_counts()
 
     def active_days(devices: Sequence[DueDevice]) -> dict[str, int]:

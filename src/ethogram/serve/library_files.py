@@ -15,7 +15,7 @@ from ethogram.pipeline.libraries import PACKAGED_NAME
 from ethogram.pipeline.library import OpenLibrary
 from ethogram.pipeline.unread_library import file_digest
 
-__all__ = ["LibraryFiles"]
+__all__ = ["LibraryFiles", "file_mark"]
 
 
 class LibraryFiles:
@@ -78,7 +78,7 @@ class LibraryFiles:
         LibraryError, ConfigurationError
             If there is no identifier yet, and the files cannot be used.
         """
-        marks = [_mark(path) for path in self._paths]
+        marks = [file_mark(path) for path in self._paths]
         if self.identifier is not None and marks == self._marks and not self.problem:
             return False
         digests = [file_digest(path) for path in self._paths]
@@ -96,7 +96,7 @@ class LibraryFiles:
         return True
 
 
-def _mark(path: Path) -> tuple[int, int]:
+def file_mark(path: Path) -> tuple[int, int]:
     """Time of change and size of a file; zeros if it is not there."""
     try:
         status = path.stat()

@@ -51,6 +51,7 @@ from ethogram.serve.library_files import LibraryFiles
 from ethogram.serve.memory import release_memory
 from ethogram.serve.rejudge import LibraryChange
 from ethogram.serve.retention import Retention
+from ethogram.serve.rules_file import RulesFile
 from ethogram.serve.sinks.runner import Sinks
 from ethogram.serve.sources import CollectorSegments, SegmentSource, WatchedFolder
 from ethogram.serve.store import Store
@@ -155,6 +156,7 @@ class Service:
         self._lock = -1
         self._switch_s = sys.getswitchinterval()
         self._alerts: AlertRules | None = None
+        self._rules = RulesFile(settings)
         self._names: tuple[tuple[int, ...], pl.DataFrame] = ((), IDENTITY.empty())
         self._released = float("-inf")
         self._sinks = Sinks(settings.sinks, lambda: self._store, self.folder / "sinks", say)
@@ -384,8 +386,12 @@ class Service:
         """One pass of the rules; after an error, the next round tries it again."""
         part, store = self._parts["alerts"], self._store
         assert store is not None
+        changed = self._rules.refresh()
         if self._alerts is None:
-            self._alerts = AlertRules(store, self._settings.alerts)
+            self._alerts = AlertRules(store, self._rules.rules)
+        elif changed:
+            self._alerts.use(self._rules.rules)
+            self._say(f"alerts: {self._settings.alert_rules} was read again")
         try:
             self._alerts.run(ServiceState(
                 [health for health in self.health() if health.part != "alerts"], self._losses, self.folder,
@@ -396,7 +402,7 @@ class Service:
         except Exception as error:
             part.set("degraded", f"internal error: {type(error).__name__}: {error}; please report it")
         else:
-            part.set("running")
+            part.set("degraded" if self._rules.problem else "running", self._rules.problem)
 
     def _losses(self) -> Sequence[dict[str, Any]]:
         """Losses of the collector, of this process or of another one that writes to the same folder."""
@@ -643,7 +649,7 @@ class Service:
         """Settings to show, without passwords."""
         from ethogram.serve.store.database import shown, url_of
 
-        values = self._settings.model_dump(mode="json")
+        values = self._settings.model_dump(mode="json") | {"alerts": self._rules.rules.model_dump(mode="json")}
         return values | {"data": str(self.folder), "store": shown(url_of(self._store_place()))}
 
     def libraries(self) -> Sequence[Library]:

@@ -66,6 +66,11 @@ class DeviceItem(_Answer):
     pinned: bool = Field(description="whether a label of the user holds", examples=[False])
     unusual: bool = Field(description="whether it does not behave like its label", examples=[False])
     provisional: bool = Field(description="whether the verdict rests on less than an epoch", examples=[False])
+    seen_s: float | None = Field(
+        description="seconds from the first to the latest flow that the verdict rests on: for a provisional verdict, "
+                    "how long the device was seen; null before the first judgement",
+        examples=[240.0],
+    )  # fmt: skip
     judged: datetime | None = Field(description="time of the data of the latest judgement", examples=[_SEEN])
     changed: datetime | None = Field(description="latest change of the statement", examples=[None])
 

@@ -19,7 +19,8 @@ __all__ = ["DEVICE_COLUMNS", "devices_csv", "json_reply"]
 
 DEVICE_COLUMNS = (
     "id", "name", "address", "mac", "network", "kind", "vendor", "model", "statement", "level", "score", "state",
-    "first_seen", "last_seen", "octets_a_day", "flows", "pinned", "unusual", "provisional", "judged", "changed",
+    "first_seen", "last_seen", "octets_a_day", "flows", "pinned", "unusual", "provisional", "seen_s", "judged",
+    "changed",
 )  # fmt: skip
 """Columns of the CSV of devices."""
 

@@ -66,6 +66,6 @@ def environment() -> Environment:
     )  # fmt: skip
     made.filters.update(
         moment=text.moment, octets=text.octets, number=text.number, sure=text.sure, probability=text.probability,
-        share=text.share, kind_label=text.kind_label, stamp=text.stamp,
+        share=text.share, kind_label=text.kind_label, stamp=text.stamp, lasting=text.lasting,
     )  # fmt: skip
     return made

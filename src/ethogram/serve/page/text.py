@@ -11,7 +11,7 @@ from ethogram.schema import KINDS
 from ethogram.schema.service_words import LOCAL, service_words
 
 __all__ = [
-    "LEVEL_NAMES", "STATE_NAMES", "ago", "kind_label", "moment", "number", "octets", "probability",
+    "LEVEL_NAMES", "STATE_NAMES", "ago", "kind_label", "lasting", "moment", "number", "octets", "probability",
     "service_text", "share", "stamp", "sure",
 ]  # fmt: skip
 
@@ -27,6 +27,7 @@ STATE_NAMES = {
 }  # fmt: skip
 _WORDS = ((0.97, "almost certain"), (0.85, "very likely"), (0.65, "likely"), (0.4, "possible"), (0.0, "unlikely"))
 _RECENT_S = 60 * 86_400
+_LASTING = ((172_800, 86_400, "day"), (3600, 3600, "hour"), (60, 60, "minute"), (0, 1, "second"))
 
 
 def sure(score: float) -> str:
@@ -72,6 +73,17 @@ def share(part: float) -> str:
     '42 %'
     """
     return f"{100 * part:.0f} %"
+
+
+def lasting(seconds: float) -> str:
+    """How long something lasts, in words and figures.
+
+    >>> lasting(240), lasting(3600), lasting(12.5), lasting(0)
+    ('4 minutes', '1 hour', '12 seconds', 'a moment')
+    """
+    size, unit = next((size, unit) for least, size, unit in _LASTING if seconds >= least)
+    count = int(seconds / size)
+    return f"{count} {unit}{'' if count == 1 else 's'}" if count else "a moment"
 
 
 def ago(time: datetime, now: datetime | None = None) -> str:

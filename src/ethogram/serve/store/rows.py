@@ -62,6 +62,11 @@ def device_row(row: RowMapping, clock: datetime | None, settings: JudgeSettings)
              "first_seen", "last_seen", "octets_a_day", "flows", "pinned", "unusual", "provisional", "judged",
              "changed")  # fmt: skip
     values: dict[str, Any] = {name: row[name] for name in names}
+    if row["judged"] is None:
+        values["seen_s"] = None
+    else:
+        until = min(row["last_seen"], row["judged"])
+        values["seen_s"] = max((until - row["first_seen"]).total_seconds(), 0.0)
     return DeviceRow(**values, state=states[0], states=states)  # type: ignore[arg-type]
 
 
