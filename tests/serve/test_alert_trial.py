@@ -6,14 +6,16 @@ import json
 from datetime import timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from ethogram.cli import main
 from ethogram.config import AlertRule, AlertSettings, ServeSettings, read_alert_rules
 from ethogram.errors import ConfigurationError, InputError
-from ethogram.schema import AlertPass, AlertSighting
+from ethogram.schema import FLOW_METADATA, AlertPass, AlertSighting
 from ethogram.serve.rules_file import RulesFile
 from ethogram.serve.store import Store
+from serve.segments_made import flows
 from serve.store_rows import HOUR, START, document, judge, see, sighting
 from serve.test_service import message_of, serving, settings_of, state_of, wait_for
 
@@ -85,6 +87,51 @@ def test_what_rules_would_raise_is_printed_and_not_stored(data: Path, capsys: py
     with Store.open(data / "store.db") as store:
         assert [row.kind for row in store.alerts().rows] == ["disk space"]
     assert len(before) == len((data / "store.db").read_bytes())
+
+
+def flow_file(path: Path, *tables: pl.DataFrame) -> str:
+    metadata = {key.decode(): value.decode() for key, value in FLOW_METADATA.items()}
+    pl.concat(tables).write_parquet(path, metadata=metadata)
+    return str(path)
+
+
+def test_rules_are_tried_on_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    days = [
+        flow_file(tmp_path / f"day{day}.parquet", *(
+            flows(address, START + day * DAY + hour * HOUR, 20)
+            for address in (["10.0.0.2"] + ["10.0.0.3"] * (day < 4) + ["10.0.0.4"] * (day == 3)) for hour in range(20)
+        ))
+        for day in range(7)
+    ]  # fmt: skip
+    rules = tmp_path / "alerts.toml"
+    off = 'off = ["unknown device", "unknown group"]\n'
+    rules.write_text(off + '[[rule]]\nkinds = ["new device"]\nseverity = "critical"')
+    test = ["alerts", "test", "--rules", str(rules), "--json"]
+    assert main([*test, *days]) == 0
+    rows = {(row["kind"], row["device_name"]): row for row in json.loads(capsys.readouterr().out)}
+    assert rows.keys() == {("new device", "10.0.0.4"), ("silent device", "10.0.0.3")}
+    assert rows["new device", "10.0.0.4"]["first"].startswith("2026-03-04")
+    assert rows["silent device", "10.0.0.3"]["evidence"] == ["traffic on 4 of its last 4 days"]
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 and nothing else")
+    assert main([*test, *days[:4], str(tmp_path / "bad.parquet")]) == 3
+    streams = capsys.readouterr()
+    assert [(row["kind"], row["severity"]) for row in json.loads(streams.out)] == [("new device", "critical")]
+    assert len([line for line in streams.err.splitlines() if "bad.parquet" in line]) == 1
+
+
+@pytest.mark.parametrize(("arguments", "error"), [
+    (["test", "missing.parquet"], "missing.parquet: there is no such file"),
+    (["test", "."], "is not a file"),
+    (["test", "day.parquet", "--since", "1d"], "--since: belongs to the live service"),
+    (["test", "day.parquet", "--data", "."], "--data: belongs to the live service"),
+    (["list", "day.parquet"], "IN: belongs to 'ethogram alerts test'"),
+    (["test", "--local", "10.0.0.0/8"], "--local: belongs to 'ethogram alerts test' with files"),
+])  # fmt: skip
+def test_options_of_files_and_of_the_store_are_apart(
+    arguments: list[str], error: str, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    assert main(["alerts", *arguments]) in (1, 2, 3)
+    assert error in capsys.readouterr().err
 
 
 def test_of_an_empty_store_nothing_would_be_raised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
