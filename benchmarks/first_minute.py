@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
+from calibration_attempts import calibration_lines
 
 from ethogram._matplotlib import Figure
 from ethogram.bench.ladder.benchmark import LadderBenchmark
@@ -175,6 +176,7 @@ def main() -> None:
     lines = [HEAD, "## A network left out", "", *table(rows.filter(pl.col("without") == ""))]
     lines += ["", "![Reliability of each level](first-minute.png)", "", "## Platforms", "",
               *platform_lines(measurement.platform_predictions())]  # fmt: skip
+    lines += ["", "## Calibration", "", *calibration_lines(predictions.filter(pl.col("without") == ""))]
     lines += ["", "## The vendor of the device left out too", "",
               "Nothing of the vendor is in the library: neither its products nor its names.", "",
               *table(of_new_vendors)]  # fmt: skip
