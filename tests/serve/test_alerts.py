@@ -283,6 +283,11 @@ def test_one_host_name_of_two_devices_at_once(open_store: Open) -> None:
     assert texts(store, "name conflict") == []
     rules(store).run(ServiceState())
     assert texts(store, "name conflict") == ["printer is used by 2 devices at once"]
+    (row,) = store.alerts(kind="name conflict").rows
+    assert set(row.evidence) == {
+        f"printer (10.0.0.2, {first}): latest flow 2026-03-01 01:10 UTC",
+        f"printer (10.0.0.4, {second}): latest flow 2026-03-01 01:10 UTC", "since 2026-03-01 01:10 UTC",
+    }  # fmt: skip
     see(store, sighting(first, START + DAY, addresses=("10.0.0.2",), **names))
     rules(store).run(ServiceState())
     assert texts(store, "name conflict") == []

@@ -126,6 +126,13 @@ def _shared(mine: str, theirs: str) -> bool:
     return bool({each.casefold() for each in mine.split(" or ")} & {each.casefold() for each in theirs.split(" or ")})
 
 
+def _in_use(row: DeviceRow) -> str:
+    """A device that shares a name or an address with another one: who it is, and when it was last seen."""
+    keys = ", ".join(dict.fromkeys(each for each in (row.address, row.mac) if each and each != row.name))
+    stated = f", {row.statement}" if row.statement not in ("", "unknown", row.name) else ""
+    return f"{row.name}{f' ({keys})' if keys else ''}{stated}: latest flow {row.last_seen:%Y-%m-%d %H:%M} UTC"
+
+
 class _Pass:
     """One pass of the rules."""
 
@@ -352,11 +359,13 @@ class _Pass:
                 continue
             kind = _CONFLICTS[conflict.kind]
             id_, name = conflict.devices[0]
-            names = ", ".join(each for _, each in conflict.devices)
-            text, evidence = f"{conflict.value} is used by {len(conflict.devices)} devices at once", (names,)
+            rows = self._store.rows([each for each, _ in conflict.devices])
+            text = f"{conflict.value} is used by {len(conflict.devices)} devices at once"
+            evidence = tuple(_in_use(rows[each]) for each, _ in conflict.devices if each in rows)
             if conflict.kind == "mac":
                 text = f"{conflict.value} uses {len(conflict.values)} addresses at once"
                 evidence = (", ".join(conflict.values),)
+            evidence = (*evidence, f"since {datetime.fromisoformat(now[key]):%Y-%m-%d %H:%M} UTC")
             holding[kind].append(AlertSighting(kind, conflict.value, text, evidence, id_, name))
         self._holding |= {kind: tuple(sightings) for kind, sightings in holding.items()}
         self._state["conflicts"] = now
