@@ -150,11 +150,11 @@ def _parquet_footer(file: int) -> bytes:
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path, *, empty: bool = False) -> Iterator[Path]:
     """Yield a hidden file to write to; at the end it is renamed to ``path``, or after an error removed.
 
-    If the hidden file is removed or left empty, ``path`` is not changed. Hidden files left by killed runs for the same
-    target are removed. Callers handle OSErrors.
+    If the hidden file is removed or left empty, ``path`` is not changed; with ``empty``, an empty file replaces it,
+    too. Hidden files left by killed runs for the same target are removed. Callers handle OSErrors.
 
     Raises
     ------
@@ -173,7 +173,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     target = target_of(path)
     with _hidden(target) as part:
         yield part
-        if _written(part):
+        if _written(part) or (empty and part.exists()):
             _require_same(path, target)
             _finish(part, target)
             part.replace(target)

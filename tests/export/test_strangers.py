@@ -14,6 +14,7 @@ import pytest
 from custom_flow_twin import P, capture
 from ethogram.cli import main
 from ethogram.export.registry import EXPORTS, ExportData, ExportOptions, load_export
+from ethogram.export.result import write_file
 from ethogram.schema import MUD_USE, ExportedDevice
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -90,3 +91,12 @@ def test_a_pipe_that_closes_ends_the_command_without_a_trace(home: Path) -> None
         os.close(writer)
     assert "Traceback" not in done.stderr
     assert done.returncode != 1
+
+
+def test_an_empty_export_replaces_an_older_file(tmp_path: Path) -> None:
+    path = tmp_path / "devices.jsonl"
+    path.write_text("an older export")
+    write_file([], path)
+    assert path.read_bytes() == b""
+    write_file(["new\n"], path)
+    assert path.read_text() == "new\n"

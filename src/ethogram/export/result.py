@@ -70,7 +70,7 @@ class ExportedFiles:
 
 
 def write_file(texts: Iterable[str], path: Path) -> None:
-    """Write the parts of one file.
+    """Write the parts of one file; without any text, an empty file says that there was nothing to export.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def write_file(texts: Iterable[str], path: Path) -> None:
         If it cannot be written.
     """
     try:
-        with atomic_write(path) as target, target.open("w", encoding="utf-8") as file:
+        with atomic_write(path, empty=True) as target, target.open("w", encoding="utf-8") as file:
             file.writelines(texts)
     except OSError as error:
         raise InputError(f"cannot be written: {error.strerror or error}", file=path) from None
