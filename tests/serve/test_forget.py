@@ -17,10 +17,12 @@ from ethogram.config import RetentionSettings, ServeSettings
 from ethogram.errors import UsageError
 from ethogram.schema import DeviceFact, DeviceSighting, RoundResult
 from ethogram.serve.facts import CountFacts
+from ethogram.serve.feedback import ConfirmedLibrary
 from ethogram.serve.retention import Retention
 from ethogram.serve.segments import row_groups
 from ethogram.serve.service import Service
 from ethogram.serve.store import Store
+from serve.store_rows import document, judge
 
 MAC, ADDRESS, NAME = "aa:bb:cc:00:00:01", "192.168.1.5", "annas-phone"
 OTHER, OTHER_ADDRESS = "aa:bb:cc:00:00:02", "192.168.1.6"
@@ -196,3 +198,16 @@ def test_each_kind_has_its_own_retention(data: Path) -> None:
             assert bool(rows) == left, (kind, days_later)
         assert not old.exists()
         assert store.find_devices(ADDRESS), "devices, labels and notes stay"
+
+
+def test_a_forgotten_device_leaves_the_library_of_confirmed_devices(data: Path) -> None:
+    with Store.open(data / "store.db") as store:
+        ids = [store.find_devices(address)[0] for address in (ADDRESS, OTHER_ADDRESS)]
+        for id_, statement in zip(ids, ("Acme camera", "Acme plug"), strict=True):
+            judge(store, id_, document(statement), source="test")
+            store.confirm(id_, "root")
+        assert ConfirmedLibrary(data).update(store, service(data).stored_counts())
+        assert left_of(data, (ids[0],))
+        service(data).forget_apart(store, ids[0])
+    assert left_of(data, (ids[0],)) == []
+    assert ids[1].encode() in texts(data)[data / "library.jsonl.gz"]

@@ -7,6 +7,7 @@ vendor and kind: one of them alone is true of many devices, and stays in the sto
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
 
@@ -102,10 +103,12 @@ class ConfirmedLibrary:
         sources = {id_: _source(each).name for id_, each in wanted.items()}
         gone = [device for device, source in enrolled.items() if sources.get(device) != source]
         library = before.remove(devices=gone) if gone else before
+        used = {observed.source for entry in library.entries for observed in entry.observed}
+        library = replace(library, sources=tuple(each for each in library.sources if each.name in used))
         for id_, each in wanted.items():
             if enrolled.get(id_) != sources[id_]:
                 library = self._enrol(library, each, counts)
-        changed = library.entries != before.entries
+        changed = library != before
         if changed:
             try:
                 library_file.write(library, self.path)
