@@ -14,7 +14,8 @@ from segments_made import MINUTE, START, flows, segment
 
 from ethogram.cli import main
 from ethogram.config import RetentionSettings, ServeSettings
-from ethogram.errors import UsageError
+from ethogram.errors import InputError, UsageError
+from ethogram.identify import library_file
 from ethogram.schema import DeviceFact, DeviceSighting, RoundResult
 from ethogram.serve.facts import CountFacts
 from ethogram.serve.feedback import ConfirmedLibrary
@@ -200,14 +201,37 @@ def test_each_kind_has_its_own_retention(data: Path) -> None:
         assert store.find_devices(ADDRESS), "devices, labels and notes stay"
 
 
+def confirmed(store: Store, data: Path) -> list[str]:
+    """Confirm both devices, and return their ids."""
+    ids = [store.find_devices(address)[0] for address in (ADDRESS, OTHER_ADDRESS)]
+    for id_, statement in zip(ids, ("Acme camera", "Acme plug"), strict=True):
+        judge(store, id_, document(statement), source="test")
+        store.confirm(id_, "root")
+    assert ConfirmedLibrary(data).update(store, service(data).stored_counts())
+    assert left_of(data, (ids[0],))
+    return ids
+
+
+def test_a_library_that_cannot_be_written_is_rewritten_by_the_next_run(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise InputError("cannot be written: no space left on device")
+
+    with Store.open(data / "store.db") as store:
+        ids = confirmed(store, data)
+        with monkeypatch.context() as patched:
+            patched.setattr(library_file, "write", full)
+            with pytest.raises(InputError, match="no space left"):
+                service(data).forget_apart(store, ids[0])
+        assert left_of(data, (ids[0],))
+        service(data).forget_apart(store)
+    assert left_of(data, (ids[0],)) == []
+
+
 def test_a_forgotten_device_leaves_the_library_of_confirmed_devices(data: Path) -> None:
     with Store.open(data / "store.db") as store:
-        ids = [store.find_devices(address)[0] for address in (ADDRESS, OTHER_ADDRESS)]
-        for id_, statement in zip(ids, ("Acme camera", "Acme plug"), strict=True):
-            judge(store, id_, document(statement), source="test")
-            store.confirm(id_, "root")
-        assert ConfirmedLibrary(data).update(store, service(data).stored_counts())
-        assert left_of(data, (ids[0],))
+        ids = confirmed(store, data)
         service(data).forget_apart(store, ids[0])
     assert left_of(data, (ids[0],)) == []
     assert ids[1].encode() in texts(data)[data / "library.jsonl.gz"]

@@ -474,8 +474,12 @@ class Service:
         for request in store.forget_requests():
             total.update(forget_files(request, self.stored_counts(), self.collector_folder))
             total.update(store.forget_rows(request))
-        if store.clear_free_pages():
-            ConfirmedLibrary(self.folder).update(store, self.stored_counts())
+        if store.free_pages_remain():
+            library = ConfirmedLibrary(self.folder)
+            library.update(store, self.stored_counts())
+            if library.problem:  # the next run continues here
+                raise InputError(library.problem, file=library.path)
+            store.clear_free_pages()
         return dict(total)
 
     def _finish_forgetting(self) -> None:

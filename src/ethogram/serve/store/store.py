@@ -576,14 +576,21 @@ class Store:
         with self._writing() as connection:
             return forget.forget_rows(connection, request)
 
-    def clear_free_pages(self) -> bool:
-        """Rewrite the database if free pages may hold what was deleted; returns whether it was.
+    def free_pages_remain(self) -> bool:
+        """Whether rows of a forgotten device were deleted, and what is done after that is not complete."""
+        with self._reading() as connection:
+            return forget.rewritten(connection)
+
+    def clear_free_pages(self) -> None:
+        """Rewrite the database, so that free pages do not hold what was deleted.
 
         Of PostgreSQL, its own vacuum does that.
+
+        Raises
+        ------
+        InputError
+            If it cannot be written.
         """
-        with self._reading() as connection:
-            if not forget.rewritten(connection):
-                return False
         try:
             if self._engine.dialect.name == "sqlite":
                 raw = self._engine.raw_connection()
@@ -596,7 +603,6 @@ class Store:
             raise InputError(f"cannot be written: {reason_of(error)}", file=self.name) from None
         with self._writing() as connection:
             forget.rewritten(connection, datetime.now(tz=UTC))
-        return True
 
     def record_round(self, result: RoundResult) -> None:
         """Store one round of the judge: all of it, or nothing.
