@@ -157,7 +157,7 @@ def try_policies(all_policies: Iterable[Policy], batches: Iterable[pl.DataFrame]
 
     Parameters
     ----------
-    found
+    all_policies
         The policies.
     batches
         Flow tables (:data:`ethogram.schema.FLOW`). A flow belongs to the device with its address, or its name.

@@ -48,7 +48,7 @@ class Sink(ABC):
         ----------
         devices
             Reads the inventory.
-        kept
+        state
             What the last call returned, also before a restart.
         """
         del devices
