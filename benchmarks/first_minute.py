@@ -15,6 +15,7 @@ from pathlib import Path
 
 import polars as pl
 from calibration_attempts import calibration_lines
+from platform_fits import platform_fit_lines
 
 from ethogram._matplotlib import Figure
 from ethogram.bench.ladder.benchmark import LadderBenchmark
@@ -103,8 +104,8 @@ def table(rows: pl.DataFrame) -> list[str]:
 PLATFORM_BANDS = (0.0, 0.6, 0.8, 0.9, 1.0)
 
 
-def platform_lines(predictions: pl.DataFrame) -> list[str]:
-    """How sure platforms are, and how often they are right."""
+def platform_lines(predictions: pl.DataFrame, fits: list[str]) -> list[str]:
+    """How sure platforms are, how often they are right, and the table of fits."""
     n = platform_figures(predictions)
     lines = [
         f"Of {n['claims']:.0f} claims of a platform, about {n['products']:.0f} products in {n['networks']:.0f} "
@@ -121,26 +122,16 @@ def platform_lines(predictions: pl.DataFrame) -> list[str]:
         if band.height:
             shares = band.select(pl.col("p").mean(), pl.col("right").mean()).row(0)
             lines.append(f"| {low:g} to {high:g} | {band.height} | {shares[0]:.2f} | {shares[1]:.2f} |")
-    return [*lines, "", PLATFORM_NOTE]
+    return [*lines, "", PLATFORM_NOTE, "", *fits, "", PLATFORM_CHOICE]
 
 
 PLATFORM_NOTE = """
 All platforms that a name or a MAC tells are right; those that ports tell are less reliable: claims of one laboratory
 and platform are right or wrong together (a scanner's port that many devices answer on; all Tuya devices of one
 network). That is why they share one vote in the fit, and why one port alone makes no platform sure. What was tried,
-measured on these claims with the laboratory left out (the code of the other lines was not kept):
-
-| fit | calibration error | Brier score | log loss |
-|---|---|---|---|
-| every device has a vote | 0.21 | 0.190 | 0.541 |
-| one vote per laboratory, platform and evidence (taken) | 0.10 | 0.174 | 0.506 |
-| the same, precision 0.5 | 0.08 | 0.175 | 0.514 |
-| every device has a vote, precision 0.1 | 0.27 | 0.203 | 0.580 |
-| share right by class of evidence: name or MAC, several ports, one port | 0.19 | 0.216 | 0.625 |
-| share right of the platform, shrunk to that of its class with strength 2 | 0.25 | 0.140 | 0.481 |
-
-The precision stays that of vendors: these claims are too few to choose one.
+measured on these claims with the laboratory left out (`benchmarks/platform_fits.py`):
 """.strip()
+PLATFORM_CHOICE = "The precision stays that of vendors: these claims are too few to choose one."
 
 
 def _goal(goal: tuple[float | None, float | None], row: dict[str, float]) -> str:
@@ -175,7 +166,7 @@ def main() -> None:
     rows, of_new_vendors = figures(predictions), figures(new_vendors)
     lines = [HEAD, "## A network left out", "", *table(rows.filter(pl.col("without") == ""))]
     lines += ["", "![Reliability of each level](first-minute.png)", "", "## Platforms", "",
-              *platform_lines(measurement.platform_predictions())]  # fmt: skip
+              *platform_lines(measurement.platform_predictions(), platform_fit_lines(measurement))]  # fmt: skip
     lines += ["", "## Calibration", "", *calibration_lines(predictions.filter(pl.col("without") == ""))]
     lines += ["", "## The vendor of the device left out too", "",
               "Nothing of the vendor is in the library: neither its products nor its names.", "",

@@ -1,4 +1,4 @@
-"""Devices of real captures behind one MAC, as behind a repeater: told by their host names."""
+"""Host names tell devices of real captures apart that share one MAC, as behind a repeater."""
 
 from __future__ import annotations
 

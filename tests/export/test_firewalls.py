@@ -188,7 +188,7 @@ def test_a_profile_of_a_file_is_used(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 def test_a_trial_is_of_addresses_and_not_of_names() -> None:
-    """A name whose address is known permits that address, whoever asked for it under which name."""
+    """A name whose address is known permits that address, regardless of the name that a device asked for."""
     (policy,) = policies(data_of(CAMERA, rules=RULES[:2]))
     assert [each.networks for each in policy.rules] == [("192.0.2.1",), ("192.0.2.1",)]
     assert rows_of(try_policies([policy], [])) == [

@@ -68,6 +68,8 @@ def command(
                        {"--since": since, "--data": data, "--store": store})  # fmt: skip
     else:
         refuse_options("belongs to 'ethogram alerts test' with files", dict.fromkeys(reading.given, True))
+    from ethogram.pipeline.text import plural
+
     settings = service_settings(config, data, store)
     problems: Sequence[str] = ()
     rows: Sequence[AlertRow]
@@ -84,14 +86,14 @@ def command(
         rows, problems = trial.rows, trial.problems
         left_out = ", ".join(f"{count:,} {reason}" for reason, count in trial.counters.items()
                              if count and reason not in ("raised", "closed"))  # fmt: skip
-        report(f"{len(rows):,} alerts would be raised" + (f"; {left_out}" if left_out else ""))
+        report(f"{plural(len(rows), 'alert')} would be raised" + (f"; {left_out}" if left_out else ""))
     else:
         from ethogram.serve.store import Store
 
         with Store.open(existing_store(settings), settings.judge) as opened:
             page = opened.alerts(state="open", limit=MOST)
         rows = page.rows
-        report(f"{page.total:,} open alerts" + (f"; the latest {len(rows):,} are listed" if len(rows) < page.total
+        report(plural(page.total, "open alert") + (f"; the latest {len(rows):,} are listed" if len(rows) < page.total
                                                else ""))  # fmt: skip
     if form is ReportFormat.TABLE:
         _show(results(), rows)

@@ -20,8 +20,8 @@ def command(
 ) -> int:
     """Make a key file for --pseudonymise: 256 random bits, readable by you alone.
 
-    An existing file is never replaced: with another key, the same devices have other pseudonyms. Whoever has the key
-    can find out which address or name has which pseudonym; keep it apart from what you write.
+    An existing file is never replaced: with another key, the same devices have other pseudonyms. Anyone with the key
+    can find out which address or name has which pseudonym. Keep it apart from the files that you write.
     """
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 
 from pydantic import Field, ValidationError, field_validator
 
 from ethogram.config._base import Settings
-from ethogram.errors import ConfigurationError, InputError
+from ethogram.config._toml import read_toml
+from ethogram.errors import ConfigurationError
 from ethogram.schema.alert import ALERT_KINDS, Severity
 from ethogram.schema.kind import KINDS
 
@@ -126,17 +126,7 @@ def read_alert_rules(file: Path, defaults: AlertSettings | None = None) -> Alert
     ConfigurationError
         With the file, the line and the reason, if a name is unknown or a value cannot be.
     """
-    try:
-        if file.stat().st_size > MOST_RULES_OCTETS:
-            raise InputError(f"more than {MOST_RULES_OCTETS:,} octets", file=file)
-        text = file.read_text("utf-8")
-        values = tomllib.loads(text)
-    except FileNotFoundError:
-        raise InputError("there is no such file", file=file) from None
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", file=file) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file}: not TOML: {error}") from None
+    text, values = read_toml(file, MOST_RULES_OCTETS)
     try:
         return AlertSettings.model_validate({**(defaults or AlertSettings()).model_dump(), **values})
     except ValidationError as error:

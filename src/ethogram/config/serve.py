@@ -10,12 +10,13 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from ethogram.config._base import Settings
+from ethogram.config._toml import read_toml
 from ethogram.config.alerts import AlertSettings, read_alert_rules
 from ethogram.config.flow import ExporterSettings, FlowSettings
 from ethogram.config.service import CollectSettings, JudgeSettings, WireSettings
 from ethogram.config.sinks import SinkName, SinkSettings
 from ethogram.config.web import WebSettings
-from ethogram.errors import ConfigurationError, InputError
+from ethogram.errors import ConfigurationError
 
 __all__ = ["ENVIRONMENT_PREFIX", "RetentionSettings", "ServeSettings", "read_serve_settings"]
 
@@ -134,7 +135,7 @@ def read_serve_settings(
     >>> read_serve_settings(None, variables, {"web.port": 8080}).judge.epoch_s
     3600
     """
-    values: dict[str, Any] = {} if file is None else _of_file(file)
+    values: dict[str, Any] = {} if file is None else read_toml(file)[1]
     for name, text in sorted(environment.items()):
         if name.startswith(ENVIRONMENT_PREFIX):
             path = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
@@ -148,17 +149,6 @@ def read_serve_settings(
         raise ConfigurationError(f"{file}: {error}" if file is not None else str(error)) from None
     settings.rules_in_force()
     return settings
-
-
-def _of_file(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text("utf-8"))
-    except FileNotFoundError:
-        raise InputError("there is no such file", file=file) from None
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror or error}", file=file) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{file}: not TOML: {error}") from None
 
 
 def _value(text: str) -> Any:

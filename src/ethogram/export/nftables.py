@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from ethogram._text import visible
-from ethogram.export.policy import Policy, PolicyRule, policies, try_policies
+from ethogram.export.policy import Policy, PolicyRule, write_policies
 from ethogram.export.registry import ExportData, ExportOptions, Written
 from ethogram.schema import ICMP, ICMPV6, TCP, UDP, PortRange
 
@@ -26,14 +26,7 @@ _VERDICTS = {"accept": "accept", "drop": "drop", "reject": "reject"}
 
 def write(data: ExportData, options: ExportOptions) -> Iterator[Written]:
     """One ruleset for ``nft -f``, which replaces the table ``inet ethogram``; with a dry run, what it would drop."""
-    all_policies = list(policies(data))
-    for policy in all_policies:
-        for note in policy.notes:
-            yield Written("", "", note)
-    if options.dry_run:
-        yield Written("", try_policies(all_policies, data.flows()))
-        return
-    yield Written("", "".join(f"{line}\n" for line in ruleset(all_policies)))
+    return write_policies(data, options, lambda all_policies: "".join(f"{line}\n" for line in ruleset(all_policies)))
 
 
 def ruleset(all_policies: Sequence[Policy]) -> Iterator[str]:

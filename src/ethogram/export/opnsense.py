@@ -14,10 +14,10 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ethogram._text import json_text
-from ethogram.export.policy import Policy, PolicyRule, policies, try_policies
+from ethogram.export.policy import Policy, PolicyRule, write_policies
 from ethogram.export.registry import ExportData, ExportOptions, Written
 from ethogram.schema import TCP, UDP, MudRule
 
@@ -34,18 +34,13 @@ def write(data: ExportData, options: ExportOptions) -> Iterator[Written]:
     Each device is an alias of its addresses, or of its MACs. The other ends of a service are aliases of hosts, which
     OPNsense resolves, or of networks, and its ports an alias of ports. The description says which rule uses them.
     """
-    all_policies = list(policies(data))
-    for policy in all_policies:
-        for note in policy.notes:
-            yield Written("", "", note)
-    if options.dry_run:
-        yield Written("", try_policies(all_policies, data.flows()))
-        return
-    aliases: dict[str, _Alias] = {}
-    for policy in all_policies:
-        for alias in _aliases(policy):
-            aliases[str(uuid.uuid5(_NAMESPACE, alias["name"]))] = alias
-    yield Written("", json_text({"aliases": {"alias": aliases}}, indent=True))
+    return write_policies(data, options, _aliases_file)
+
+
+def _aliases_file(all_policies: Sequence[Policy]) -> str:
+    aliases = {str(uuid.uuid5(_NAMESPACE, alias["name"])): alias
+               for policy in all_policies for alias in _aliases(policy)}  # fmt: skip
+    return json_text({"aliases": {"alias": aliases}}, indent=True)
 
 
 def _alias(name: str, kind: str, content: list[str], text: str) -> _Alias:

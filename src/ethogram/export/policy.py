@@ -8,7 +8,7 @@ flows, so that a trial counts what the firewall would drop.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -18,12 +18,12 @@ from ethogram.behaviour.match import service_text
 from ethogram.behaviour.mud_match import MUD_COLUMNS, match_mud
 from ethogram.behaviour.mud_rules import mud_behaviour
 from ethogram.export.names import unique_slugs
-from ethogram.export.registry import ExportData
+from ethogram.export.registry import ExportData, ExportOptions, Written
 from ethogram.fingerprint.mud_profile import learn_profile
 from ethogram.pipeline.text import plural
 from ethogram.schema import METRICS, BehaviourProfile, ExportedDevice, MudProfile, MudRule
 
-__all__ = ["HOST_NAME", "Policy", "PolicyRule", "addresses_of", "policies", "try_policies"]
+__all__ = ["HOST_NAME", "Policy", "PolicyRule", "addresses_of", "policies", "try_policies", "write_policies"]
 
 HOST_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*\.?")
 """Names that a firewall is told; others could be more than a name."""
@@ -118,6 +118,17 @@ def _profile(data: ExportData, device: ExportedDevice) -> tuple[MudProfile | Non
     return (profile if profile.rules else None), notes
 
 
+def write_policies(
+    data: ExportData, options: ExportOptions, text_of: Callable[[Sequence[Policy]], str]
+) -> Iterator[Written]:
+    """Notes about policies, then the file that the firewall reads; with a dry run, what it would drop."""
+    all_policies = list(policies(data))
+    for policy in all_policies:
+        for note in policy.notes:
+            yield Written("", "", note)
+    yield Written("", try_policies(all_policies, data.flows()) if options.dry_run else text_of(all_policies))
+
+
 def addresses_of(ends: pl.DataFrame | None) -> dict[str, tuple[str, ...]]:
     """Addresses behind host names (:data:`ethogram.pipeline.service_use.END`)."""
     if ends is None:
@@ -168,34 +179,45 @@ def try_policies(all_policies: Iterable[Policy], batches: Iterable[pl.DataFrame]
     then one line for each device with its sums and the flows in all. Flows are dropped by the direction that is not
     permitted; answers to a flow that never began are not subtracted.
     """
-    known = [(policy, _behaviour(policy), [policy.device.id, policy.device.name, *policy.device.macs],
-              list(policy.device.addresses)) for policy in all_policies]  # fmt: skip
+    known = [(policy, _behaviour(policy)) for policy in all_policies]
+    keys = {
+        "device": _keys([[policy.device.id, policy.device.name, *policy.device.macs] for policy, _ in known], "device"),
+        "device_address": _keys([policy.device.addresses for policy, _ in known], "device_address"),
+    }
     parts: list[pl.DataFrame] = []
-    flows: dict[str, int] = {policy.device.id: 0 for policy, *_ in known}
+    flows: dict[str, int] = {policy.device.id: 0 for policy, _ in known}
     for batch in batches:
         columns = batch.select(*MUD_COLUMNS, "device_address").with_columns(
             pl.col("device", "device_address", "remote").cast(pl.String)
-        )  # fmt: skip
-        for policy, behaviour, names, addresses in known:
-            mine = columns.filter(pl.col("device").is_in(names) | pl.col("device_address").is_in(addresses))
-            flows[policy.device.id] += mine.height
-            if mine.height:
-                matched = match_mud(mine.select(MUD_COLUMNS), behaviour, _DAY_S).filter(~pl.col("inside"))
-                parts.append(_sum(matched.select(
-                    pl.lit(policy.device.id).alias("id"), "direction", service_text().alias("rule"), *METRICS
-                )))  # fmt: skip
+        ).with_row_index("row")  # fmt: skip
+        owned = pl.concat([columns.join(table, on=name).select("policy", "row") for name, table in keys.items()])
+        for owned_rows in owned.unique().sort("policy", "row").partition_by("policy", maintain_order=True):
+            policy, behaviour = known[owned_rows["policy"][0]]
+            flows[policy.device.id] += owned_rows.height
+            mine = columns[owned_rows["row"]]
+            matched = match_mud(mine.select(MUD_COLUMNS), behaviour, _DAY_S).filter(~pl.col("inside"))
+            parts.append(_sum(matched.select(
+                pl.lit(policy.device.id).alias("id"), "direction", service_text().alias("rule"), *METRICS
+            )))  # fmt: skip
         if sum(part.height for part in parts) > _MOST_SHOWN:
             parts = [_sum(pl.concat(parts))]
     sums = _sum(pl.concat(parts)).sort("octets", "id", "rule", "direction", descending=[True, False, False, False]) if (
         parts) else pl.DataFrame()  # fmt: skip
+    by_device = sums.partition_by("id", as_dict=True, maintain_order=True) if sums.height else {}
     rows: list[tuple[object, ...]] = []
-    for policy, *_ in known:
-        name, here = policy.device.name, sums.filter(pl.col("id") == policy.device.id) if sums.height else sums
+    for policy, _ in known:
+        name, here = policy.device.name, by_device.get((policy.device.id,), pl.DataFrame())
         rows += [(name, row["direction"], row["rule"], *(round(row[metric]) for metric in METRICS), "")
                  for row in here.head(_MOST_SHOWN).iter_rows(named=True)]  # fmt: skip
         totals = [round(here[metric].sum()) if here.height else 0 for metric in METRICS]
         rows.append((name, "all", "dropped", *totals, flows[policy.device.id]))
     return csv_text(("device", "direction", "rule", *METRICS, "flows_in_all"), rows)
+
+
+def _keys(values: Sequence[Sequence[str]], name: str) -> pl.DataFrame:
+    """Number of the policy of each value."""
+    pairs = [(number, value) for number, mine in enumerate(values) for value in mine]
+    return pl.DataFrame(pairs, schema={"policy": pl.UInt32, name: pl.String}, orient="row")
 
 
 def _sum(rows: pl.DataFrame) -> pl.DataFrame:

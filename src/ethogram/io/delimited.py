@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from ethogram.io.record_reader import RecordReader
+from ethogram.io.record_reader import RecordCounters
 
 __all__ = ["delimited", "distinct", "split_header"]
 
@@ -43,7 +43,7 @@ def delimited(
     lines: list[bytes],
     numbers: Sequence[int],
     header: list[str],
-    source: RecordReader,
+    source: RecordCounters,
     delimiter: str = ",",
     unset: Sequence[str] = ("",),
     quoted: bool = True,

@@ -9,13 +9,13 @@ import orjson
 import polars as pl
 
 from ethogram.io.open_text import Lines
-from ethogram.io.record_reader import RecordReader
+from ethogram.io.record_reader import RecordCounters
 
 __all__ = ["cells_of", "field", "loose", "objects"]
 
 
 def objects(
-    batch: Lines, source: RecordReader, ignore: Callable[[dict[str, Any]], str | None]
+    batch: Lines, source: RecordCounters, ignore: Callable[[dict[str, Any]], str | None]
 ) -> tuple[list[int], list[dict[str, Any]]]:
     """Parse a batch of lines into records.
 

@@ -8,7 +8,7 @@ import polars as pl
 
 from ethogram.io.delimited import delimited, distinct, split_header
 from ethogram.io.open_text import TextInput
-from ethogram.io.record_reader import RecordReader
+from ethogram.io.record_reader import RecordCounters
 
 __all__ = ["SummaryFilter", "column_names", "csv_frames"]
 
@@ -70,7 +70,7 @@ class SummaryFilter:
         return bool(self._expected)
 
 
-def csv_frames(text: TextInput, source: RecordReader) -> Iterator[tuple[pl.DataFrame, list[int]]]:
+def csv_frames(text: TextInput, source: RecordCounters) -> Iterator[tuple[pl.DataFrame, list[int]]]:
     """Yield the records with their line numbers as string columns, one frame for each header of a batch."""
     header: tuple[str, ...] | None = None
     totals = SummaryFilter()

@@ -29,32 +29,30 @@ from ethogram.io.parse_columns import (
 from ethogram.io.parse_times import parse_times
 from ethogram.schema import BIFLOW, FLOW, TIME, Accounting, FlowSource
 
-__all__ = ["PORT_PROTOCOLS", "RecordReader", "first_of", "to_biflows", "to_flows"]
+__all__ = ["PORT_PROTOCOLS", "RecordCounters", "RecordReader", "first_of", "to_biflows", "to_flows"]
 
 PORT_PROTOCOLS = (6, 17, 33, 132, 136)
 """Protocols with ports: TCP, UDP, DCCP, SCTP, UDP-Lite. Meters store ICMP types in other port fields."""
 
 
-class RecordReader(FlowSource):
-    """Base class of readers of record files: counters, and the first record that could not be read.
+class RecordCounters:
+    """What a reader of records counts, and the first record that could not be read.
 
     Attributes
     ----------
+    name
+        The input, for messages.
     accounting
         Over the unit ``records``.
-    exporter_counters
-        Counters that the exporter reports of itself, such as its drops.
+    first_problem, first_unreadable
+        As of :class:`ethogram.schema.FlowSource`.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.accounting = Accounting("records")
-        self.exporter_counters: dict[str, int] = {}
-
-    @property
-    def notes(self) -> list[str]:
-        """One line for each non-zero drop counter of the exporter."""
-        return [f"exporter counter {key}: {value:,}" for key, value in self.exporter_counters.items() if value]
+        self.first_problem: tuple[int, str] | None = None
+        self.first_unreadable: tuple[int, str] | None = None
 
     def problem(self, line: int, reason: str) -> None:
         """Remember the first dropped record."""
@@ -85,6 +83,25 @@ class RecordReader(FlowSource):
             self.accounting.correct(reason, count)
             first = (lines[int(rows.arg_max() or 0)], reason)
             self.first_unreadable = min(self.first_unreadable or first, first)
+
+
+class RecordReader(RecordCounters, FlowSource):
+    """Base class of readers of record files.
+
+    Attributes
+    ----------
+    exporter_counters
+        Counters that the exporter reports of itself, such as its drops.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.exporter_counters: dict[str, int] = {}
+
+    @property
+    def notes(self) -> list[str]:
+        """One line for each non-zero drop counter of the exporter."""
+        return [f"exporter counter {key}: {value:,}" for key, value in self.exporter_counters.items() if value]
 
 
 def first_of(frame: pl.DataFrame, *names: str) -> pl.Series:

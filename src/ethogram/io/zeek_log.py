@@ -12,14 +12,14 @@ import polars as pl
 from ethogram.io.delimited import delimited, distinct, split_header
 from ethogram.io.json_records import objects
 from ethogram.io.open_text import TextInput, first_line
-from ethogram.io.record_reader import RecordReader
+from ethogram.io.record_reader import RecordCounters
 from ethogram.io.zeek_log_types import Kinds, unescaped
 
 __all__ = ["log_frames"]
 
 
 def log_frames(
-    text: TextInput, source: RecordReader, kinds: Kinds | None = None
+    text: TextInput, source: RecordCounters, kinds: Kinds | None = None
 ) -> Iterator[tuple[pl.DataFrame, list[int]]]:
     """Yield the rows of a log with their line numbers, as string columns; unset fields are null.
 
@@ -40,7 +40,7 @@ def log_frames(
 
 
 def _json_frames(
-    text: TextInput, source: RecordReader, kinds: Kinds | None
+    text: TextInput, source: RecordCounters, kinds: Kinds | None
 ) -> Iterator[tuple[pl.DataFrame, list[int]]]:
     def plain(value: Any) -> str | None:
         if value is None or isinstance(value, str):
@@ -56,7 +56,7 @@ def _json_frames(
 
 
 def _csv_frames(
-    text: TextInput, source: RecordReader, kinds: Kinds | None
+    text: TextInput, source: RecordCounters, kinds: Kinds | None
 ) -> Iterator[tuple[pl.DataFrame, list[int]]]:
     header: list[str] | None = None
     for batch in text.batches():
@@ -71,7 +71,7 @@ def _csv_frames(
 
 
 def _only_conn(
-    frame: pl.DataFrame, at: list[int], source: RecordReader, kinds: Kinds
+    frame: pl.DataFrame, at: list[int], source: RecordCounters, kinds: Kinds
 ) -> tuple[pl.DataFrame, list[int]]:
     """Rows of a CSV that belong to ``conn``; a column ``_path`` can name the log of each row."""
     paths = frame["_path"] if "_path" in frame.columns else pl.Series([None], dtype=pl.String).new_from_index(
@@ -112,7 +112,7 @@ class _Section:
 
 
 def _tab_frames(
-    text: TextInput, source: RecordReader, kinds: Kinds | None
+    text: TextInput, source: RecordCounters, kinds: Kinds | None
 ) -> Iterator[tuple[pl.DataFrame, list[int]]]:
     """Read a tab-separated text. Logs are often concatenated: a new header, even of another log, can occur anywhere."""
     section = _Section()

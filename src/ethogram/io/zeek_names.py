@@ -9,7 +9,7 @@ import polars as pl
 from ethogram.io.open_text import TextInput
 from ethogram.io.parse_columns import parse_addresses
 from ethogram.io.parse_times import parse_times_or_null
-from ethogram.io.record_reader import RecordReader, first_of
+from ethogram.io.record_reader import RecordCounters, first_of
 from ethogram.io.zeek_log import log_frames
 from ethogram.schema import NAME_ANSWER
 
@@ -40,7 +40,7 @@ def neighbour(conn: TextInput, log: str, columns: tuple[str, ...]) -> pl.DataFra
         return pl.DataFrame(schema=schema)
     frames, rows = [], 0
     text = TextInput(file)
-    for frame, _ in log_frames(text, RecordReader(text.name)):
+    for frame, _ in log_frames(text, RecordCounters(text.name)):
         frames.append(frame.select(first_of(frame, column).alias(column) for column in columns))
         rows += frame.height
         if rows > MAX_ROWS:

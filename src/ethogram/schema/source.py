@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -26,7 +27,7 @@ class PacketSource(Protocol):
         ...
 
 
-class FlowSource:
+class FlowSource(ABC):
     """Base class of sources of flow records; a subclass sets ``name`` and ``accounting``, and overrides what it knows.
 
     Attributes
@@ -65,9 +66,9 @@ class FlowSource:
         """Why the input holds no records, if it holds none; empty if there is nothing to say."""
         return ""
 
+    @abstractmethod
     def batches(self) -> Iterator[pl.DataFrame]:
         """Yield biflow tables (:data:`ethogram.schema.BIFLOW`) in bounded batches."""
-        raise NotImplementedError
 
     def name_answers(self) -> pl.DataFrame:
         """Passive DNS answers seen so far (:data:`ethogram.schema.NAME_ANSWER`)."""

@@ -102,7 +102,7 @@ class LadderMeasurement:
         condition = next(c for c in CONDITIONS if c.names and c.mac)
         rows: list[dict[str, object]] = []
         for site in self.items.tested_sites:
-            weights, public = self.weights_without(site), self._public(condition)
+            weights, public = self.weights_without(site), self.public(condition)
             least = weights.thresholds.get("platform", DEFAULT_THRESHOLD)
             sure = max(least, weights.sure.get("platform", 0.0))
             for i in self.items.tested(site):
@@ -128,7 +128,7 @@ class LadderMeasurement:
         """Evidence about tested items from a library of other items, network by network."""
         windows = self.items.seen(condition)
         judge = self.judge(library, condition, weights)
-        public = self._public(condition)
+        public = self.public(condition)
         evidence = [replace(public[i], terms=list(public[i].terms), owners=dict(public[i].owners),
                             vendor_kinds=dict(public[i].vendor_kinds)) for i in tested]  # fmt: skip
         judge.add_library(evidence, windows.take(list(tested)))
@@ -153,7 +153,7 @@ class LadderMeasurement:
             self._fitted = {**fitted, key: LadderLibrary().fit(windows, self.items.identities(library))}
         return self._fitted[key]
 
-    def _public(self, condition: Condition) -> dict[int, LadderEvidence]:
+    def public(self, condition: Condition) -> dict[int, LadderEvidence]:
         """Public knowledge about every item, network by network, since it depends on what a network has in common."""
         if condition not in self._known:
             windows, judge = self.items.seen(condition), LadderJudge(LadderLibrary(), self.knowledge, LadderWeights())

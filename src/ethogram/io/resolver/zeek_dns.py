@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from ethogram.io.open_text import TextInput
-from ethogram.io.record_reader import RecordReader, first_of
+from ethogram.io.record_reader import RecordCounters, first_of
 from ethogram.io.resolver.log import ResolverLog
 from ethogram.io.zeek_log import log_frames
 from ethogram.io.zeek_log_types import kinds_in
@@ -23,7 +23,7 @@ def sniff(head: bytes, file_name: str) -> bool:
 
 def read(text: TextInput, log: ResolverLog, zone: str) -> None:
     """Read all questions and answers."""
-    source = RecordReader(text.name)
+    source = RecordCounters(text.name)
     for frame, lines in log_frames(text, source):
         questions = pl.DataFrame({
             "time": log.times(first_of(frame, "ts"), zone), "client": first_of(frame, "id.orig_h"),
